@@ -1,0 +1,146 @@
+"""The protocols between the rooms: what a dataset, a model, a loss, a trainer, a metric and a converter is.
+
+Nothing here is inherited from; a plugin only has to have the methods. **A setting is a keyword-only parameter with a
+type annotation** of the target: `def mig(model, data, seed=0, *, num_train: PositiveInt = 10_000)` can be set with
+`--set mig.num_train=500`, is checked against its annotation (pydantic's rules: `Annotated[float, Field(ge=0)]`), is
+shown by `--dry-run` and recorded with the run. See `zoo.settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from zoo.device import Backend
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images by index and, where there is ground truth, their factors.
+
+    Indices are int64 in [0, len(dataset)). A dataset without ground truth has `factor_names` and `factor_sizes` None.
+    Images come as uint8 so that nothing between the file and the device is larger than it has to be.
+    """
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        ...
+
+    @property
+    def factor_names(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def factor_sizes(self) -> tuple[int, ...] | None: ...
+
+    def images(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return uint8 (n, H, W, C) for int (n,); IndexError for an index outside [0, len)."""
+        ...
+
+    def index_of(self, factors: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return int64 (n,) from int (n, F); ValueError for a value out of range."""
+        ...
+
+    def factors_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return int64 (n, F) from int (n,)."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """All that a representation metric needs of a model."""
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor | NDArray[Any]:
+        """Return (n, D) codes for float32 (n, C, H, W) images in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """All that `fid` needs of a model."""
+
+    def generate(self, num: int, seed: int = 0) -> torch.Tensor:
+        """Return float32 (num, C, H, W) images in [0, 1]; the same seed gives the same images."""
+        ...
+
+
+@runtime_checkable
+class Model(Encoder, Generator, Protocol):
+    """A `torch.nn.Module` built as `target(image_shape, **settings)`, `image_shape` being (H, W, C).
+
+    All three methods run in evaluation mode without gradients and leave the module's mode as it was.
+    """
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return float32 (n, C, H, W) images in [0, 1] for (n, D) codes."""
+        ...
+
+
+class Loss(Protocol):
+    """The objective, built as `target(**settings)`: named terms, and each player's objective as a sum of them.
+
+    A loss that brings networks of its own (FactorVAE's discriminator) is a `torch.nn.Module`; a loss whose networks
+    depend on the model has `bind(model)`, called once by the trainer before it asks for parameters.
+    """
+
+    def terms(self, outputs: Any) -> dict[str, torch.Tensor]:
+        """Return the named terms of one forward pass, each a scalar (averaged over the batch)."""
+        ...
+
+    def objectives(self, terms: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return what each player minimises."""
+        ...
+
+
+class Trainer(Protocol):
+    """One training step, built as `target(model, loss, seed=..., backend=..., **settings)`.
+
+    It owns the optimisers and schedules. Everything random it uses derives from (seed, step), so that resuming needs
+    no generator state.
+    """
+
+    def step(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Do one update on float32 (n, C, H, W) images in [0, 1]; return what to log, detached and not synchronised."""
+        ...
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return all that a bit-exact continuation needs beside the model's weights: tensors, and JSON values."""
+        ...
+
+    def load(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Take a `state()` back."""
+        ...
+
+
+class Metric(Protocol):
+    """`metric(model, data, seed=0, **settings)`; every result has `score` (the headline, or None) and `protocol`.
+
+    Results are plain JSON values: no NaN, no numpy scalars. Raises `zoo.errors.MetricError` where it is not defined.
+    """
+
+    def __call__(self, model: Any, data: Dataset, seed: int = 0, **settings: Any) -> dict[str, Any]: ...
+
+
+class Converter(Protocol):
+    """Moves a dataset or a checkpoint to another format (`to`) and/or from it (`from_`)."""
+
+    def to(self, source: Any, out: Path) -> Path:
+        """Write `source` (a `Dataset`, or the path of a run or checkpoint) to `out`; return what was written."""
+        ...
+
+    def from_(self, source: Path, out: Path) -> Path:
+        """Read the foreign `source` and write a run directory or dataset to `out`; return what was written."""
+        ...
+
+
+__all__ = ["Backend", "Converter", "Dataset", "Encoder", "Generator", "Loss", "Metric", "Model", "Trainer"]

@@ -1,0 +1,130 @@
+"""The one place that owns the terminal: data to stdout, everything else to stderr.
+
+Progress is a live bar with rate and time left on a terminal, and a plain line now and then elsewhere (a log file, a
+notebook's captured output). Work that is over within `QUIET_SECONDS` shows nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+QUIET_SECONDS = 2.0
+PLAIN_LINE_SECONDS = 15.0
+
+
+def note(message: str) -> None:
+    """Print one line for a person (a hint, a path, a state) on stderr."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201  # this module is where printing is done
+
+
+def warn(message: str) -> None:
+    """Print one warning line on stderr."""
+    note(f"warning: {message}")
+
+
+def out(text: str) -> None:
+    """Print data on stdout."""
+    print(text, flush=True)  # noqa: T201  # this module is where printing is done
+
+
+def out_json(document: Any) -> None:
+    """Print one JSON document on stdout. A NaN is a programming error here, and raises."""
+    out(json.dumps(document, indent=2, allow_nan=False))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table on stdout, as wide as the terminal (wide enough for its content where there is none)."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        grid.add_column(header, overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    console.print(grid)
+
+
+class Progress:
+    """Counts what is done; `advance(n, text)` is all that the working code calls."""
+
+    def __init__(self, description: str, total: int, done: int = 0) -> None:
+        self.description, self.total, self.done = description, total, done
+        self._first, self._started = done, time.monotonic()
+        self._shown = 0.0
+        self._live: Any = None
+        self._task: Any = None
+
+    def advance(self, n: int = 1, text: str = "") -> None:
+        """Count `n` more units as done; `text` (a loss, a score) stands at the end of the line."""
+        self.done += n
+        now = time.monotonic()
+        if now - self._started < QUIET_SECONDS or now - self._shown < (0.1 if sys.stderr.isatty() else 0.0):
+            return
+        if sys.stderr.isatty():
+            self._show_bar(text)
+            self._shown = now
+        elif now - self._shown >= PLAIN_LINE_SECONDS:
+            note(self._line(now, text))
+            self._shown = now
+
+    def close(self) -> None:
+        """Take the bar away; in a log, end with one line where lines were shown."""
+        if self._live is not None:
+            self._show_bar("")
+            self._live.stop()
+        elif self._shown:
+            note(self._line(time.monotonic(), "done" if self.done >= self.total else "stopped"))
+
+    def _line(self, now: float, text: str) -> str:
+        rate = (self.done - self._first) / max(now - self._started, 1e-9)
+        left = (self.total - self.done) / rate if rate else float("inf")
+        share = 100 * self.done / max(self.total, 1)
+        line = f"{self.description}: {self.done:,}/{self.total:,} ({share:.0f} %), {rate:,.1f}/s, {_clock(left)} left"
+        return f"{line}  {text}" if text else line
+
+    def _show_bar(self, text: str) -> None:
+        if self._live is None:
+            from rich import progress
+            from rich.console import Console
+
+            self._live = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[text]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._live.add_task(self.description, total=self.total, rate="", text="")
+            self._live.start()
+        rate = (self.done - self._first) / max(time.monotonic() - self._started, 1e-9)
+        self._live.update(self._task, completed=self.done, rate=f"{rate:,.1f}/s", text=text)
+
+
+@contextmanager
+def progress(description: str, total: int, *, done: int = 0) -> Iterator[Progress]:
+    """Show progress over `total` units, `done` of which were done before (a resumed run), on stderr."""
+    shown = Progress(description, total, done)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
