@@ -1,0 +1,1 @@
+"""Datasets, and converters of datasets and checkpoints. Imports `zoo` only."""

@@ -1,0 +1,1 @@
+"""Metrics and figures. Imports `zoo` only."""

@@ -1,0 +1,1 @@
+"""IB-GAN and the systems it is compared with, for the zoo."""
