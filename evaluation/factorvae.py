@@ -1,0 +1,170 @@
+"""The FactorVAE score by two protocols: the IB-GAN paper's (`factorvae`) and disentanglement_lib's (`factorvae_dlib`).
+
+Both after "Disentangling by Factorising" (Kim & Mnih, 2018): images that share one factor's value vote with the code
+dimension that varies least among them, relative to its variance over the data; the score is the accuracy of the
+majority-vote classifier from dimensions to factors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from ibgan_plugin.evaluation.representation import (
+    Codes,
+    EncodedImages,
+    Integers,
+    draw_factors,
+    encode_indices,
+    factor_sizes,
+    random_state,
+)
+from ibgan_plugin.evaluation.results import metric_result
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from zoo.interfaces import Dataset, Encoder
+
+# dSprites' size: the most images that "the entire dataset" is taken literally for.
+LARGEST_ENTIRE_DATASET = 737_280
+
+
+def factorvae(
+    model: Encoder,
+    data: Dataset,
+    seed: int = 0,
+    *,
+    votes: PositiveInt = 800,
+    samples_per_vote: Annotated[int, Field(ge=2)] = 100,
+    variance_threshold: Annotated[float, Field(ge=0)] = 0.05,
+    variance_images: Annotated[int, Field(ge=2)] | None = None,
+    batch_size: PositiveInt = 128,
+) -> dict[str, Any]:
+    """FactorVAE score by the protocol of the IB-GAN paper (Appendix C.1).
+
+    A vote: draw a factor, fix it at a drawn value, draw `samples_per_vote` images, encode them, and take the dimension
+    with the least variance after division by its variance over the entire dataset. Dimensions whose variance over the
+    entire dataset (the variance, not its root) is below `variance_threshold` take no part.
+
+    Args:
+        model: anything with `encode`: float32 (n, C, H, W) images in [0, 1] -> (n, D) codes.
+        data: a dataset with ground-truth factors.
+        seed: of the legacy RandomState, 0 to 2**32 - 1. Draws in order: the images for the variances, where these are
+            a sample; then per vote the factor, and `samples_per_vote` values of each factor in turn.
+        votes: how many votes train the classifier, and how many fresh ones it is evaluated on.
+        samples_per_vote: images per vote.
+        variance_threshold: least variance of an active dimension, in squared units of the code.
+        variance_images: how many images give the variances, drawn with replacement from a dataset that has more; None
+            is the entire dataset, or a sample of 737,280 images from one that is larger than that.
+        batch_size: images per call of `encode`.
+
+    Returns:
+        `score`, the accuracy on the training votes as the authors report it; `eval_accuracy`, on as many fresh votes;
+        `vote_table` and `eval_vote_table`, counts (F, D), and the `factors` that name the rows; `classifier`, each
+        dimension's factor (None for inactive ones); `variances` (D,); `active_dims`; `num_active_dims`; `protocol`.
+        Without an active dimension both accuracies are 0, with a `reason`.
+
+    Raises:
+        MetricError: no factors, no `encode`, or codes of the wrong shape or not finite.
+    """
+    sizes = factor_sizes(data, "factorvae")
+    rng = random_state(seed)
+    wanted = LARGEST_ENTIRE_DATASET if variance_images is None else variance_images
+    entire = wanted >= len(data)
+    protocol = {
+        "source": "IB-GAN paper, Appendix C.1",
+        "votes": votes,
+        "samples_per_vote": samples_per_vote,
+        "variance_threshold": variance_threshold,
+        "variance_images": len(data) if entire else wanted,
+        "variance_over": "the entire dataset" if entire else "a sample with replacement",
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+
+    if entire:
+        known = EncodedImages(model, data, np.arange(len(data)), batch_size, what="factorvae: encoding the dataset")
+        variances = known.codes.var(axis=0, dtype=np.float64)
+    else:
+        sample = data.index_of(draw_factors(sizes, wanted, rng))
+        variances = encode_indices(model, data, sample, batch_size, what="factorvae: encoding for the variances").var(
+            axis=0, dtype=np.float64
+        )
+    active = variances >= variance_threshold
+    if variance_threshold == 0:
+        active &= variances > 0  # a dimension that never varies can't be compared with its variance
+
+    dims = {"variances": variances, "active_dims": np.flatnonzero(active), "num_active_dims": int(active.sum())}
+    table_shape = (len(sizes), len(variances))
+    names = list(data.factor_names or ())
+    if not active.any():
+        none = np.zeros(table_shape, np.int64)
+        reason = f"no dimension has a variance of {variance_threshold:g} or more over the dataset"
+        accuracies = {"eval_accuracy": 0.0, "vote_table": none, "eval_vote_table": none, "factors": names}
+        return metric_result(0.0, protocol, reason=reason, **accuracies, classifier=[None] * len(variances), **dims)
+
+    draws = draw_votes(data, sizes, 2 * votes, samples_per_vote, rng)
+    if not entire:
+        distinct = np.unique(draws.indices)
+        known = EncodedImages(model, data, distinct, batch_size, what="factorvae: encoding the votes")
+    winners = np.array(
+        [least_varying(known.at(row).astype(np.float64), variances, active) for row in draws.indices], np.int64
+    )
+    training = vote_table(draws.factors[:votes], winners[:votes], table_shape)
+    fresh = vote_table(draws.factors[votes:], winners[votes:], table_shape)
+    classifier = training.argmax(axis=0)
+    return metric_result(
+        accuracy(classifier, training),
+        protocol,
+        eval_accuracy=accuracy(classifier, fresh),
+        vote_table=training,
+        eval_vote_table=fresh,
+        factors=names,
+        classifier=[int(factor) if on else None for factor, on in zip(classifier, active, strict=True)],
+        **dims,
+    )
+
+
+@dataclass(frozen=True)
+class VoteDraws:
+    """The draws of many votes: int64 (V,) fixed factors and int64 (V, n) image indices."""
+
+    factors: Integers
+    indices: Integers
+
+
+def draw_votes(
+    data: Dataset, sizes: tuple[int, ...], votes: int, samples: int, rng: np.random.RandomState
+) -> VoteDraws:
+    """Draw `votes` votes of `samples` images, in disentanglement_lib's order.
+
+    Per vote the fixed factor's number, then `samples` values of each factor; the fixed one keeps its first value.
+    """
+    factors = np.empty(votes, np.int64)
+    indices = np.empty((votes, samples), np.int64)
+    for vote in range(votes):
+        fixed = rng.randint(len(sizes))
+        values = draw_factors(sizes, samples, rng)
+        values[:, fixed] = values[0, fixed]
+        factors[vote] = fixed
+        indices[vote] = data.index_of(values)
+    return VoteDraws(factors, indices)
+
+
+def least_varying(codes: Codes, variances: NDArray[np.floating], active: NDArray[np.bool_]) -> int:
+    """The active dimension of (n, D) codes with the least variance relative to `variances`; the first one of equals."""
+    relative = codes.var(axis=0, ddof=1)[active] / variances[active]
+    return int(np.flatnonzero(active)[relative.argmin()])
+
+
+def vote_table(factors: Integers, winners: Integers, shape: tuple[int, int]) -> Integers:
+    """Count int64 (F, D): how often dimension d won the votes for factor f."""
+    table = np.zeros(shape, np.int64)
+    np.add.at(table, (factors, winners), 1)
+    return table
+
+
+def accuracy(classifier: Integers, table: Integers) -> float:
+    """The share of the votes in an (F, D) table that a classifier, (D,) factors, names rightly."""
+    return float(table[classifier, np.arange(table.shape[1])].sum() / table.sum())

@@ -1,0 +1,67 @@
+"""The evaluation room's hooks: the metrics by name. Imports nothing heavy, so that listing them stays fast."""
+
+from __future__ import annotations
+
+from zoo import hookimpl
+from zoo.specs import MetricSpec
+
+_HERE = "ibgan_plugin.evaluation"
+
+# Table 1 of the IB-GAN paper: FactorVAE scores, one column a dataset.
+_FACTORVAE_TABLE_1 = {
+    "dsprites": {
+        "gan": 0.40,
+        "infogan": 0.61,
+        "ibgan": 0.80,
+        "vae": 0.61,
+        "beta_vae": 0.69,
+        "factor_vae": 0.81,
+        "beta_tcvae": 0.79,
+    },
+    "color_dsprites": {
+        "gan": 0.35,
+        "infogan": 0.55,
+        "ibgan": 0.79,
+        "vae": 0.59,
+        "beta_vae": 0.74,
+        "factor_vae": 0.82,
+        "beta_tcvae": 0.80,
+    },
+}
+
+
+@hookimpl
+def zoo_metrics() -> list[MetricSpec]:
+    """The metrics of the paper and of disentanglement_lib's study."""
+    return [
+        MetricSpec(
+            "factorvae",
+            f"{_HERE}.factorvae:factorvae",
+            "FactorVAE score by the IB-GAN paper's protocol: majority vote on the least-varying code",
+            published={
+                (model, dataset): score for dataset, row in _FACTORVAE_TABLE_1.items() for model, score in row.items()
+            },
+        ),
+        MetricSpec(
+            "factorvae_dlib",
+            f"{_HERE}.factorvae:factorvae_dlib",
+            "FactorVAE score by disentanglement_lib's protocol",
+        ),
+        MetricSpec("betavae", f"{_HERE}.betavae:betavae", "beta-VAE score: a linear classifier names the fixed factor"),
+        MetricSpec("mig", f"{_HERE}.mig:mig", "mutual information gap between a factor's two best codes"),
+        MetricSpec("dci", f"{_HERE}.dci:dci", "disentanglement, completeness, informativeness by boosted trees (slow)"),
+        MetricSpec("modularity", f"{_HERE}.modularity:modularity", "modularity of the codes, explicitness of factors"),
+        MetricSpec("sap", f"{_HERE}.sap:sap", "separated attribute predictability: gap between a factor's best codes"),
+        MetricSpec("irs", f"{_HERE}.irs:irs", "interventional robustness of each code to the other factors"),
+        MetricSpec(
+            "unsupervised",
+            f"{_HERE}.unsupervised:unsupervised",
+            "dependence among the codes: total, Wasserstein and mutual-information correlation",
+        ),
+        MetricSpec(
+            "mi_bounds",
+            f"{_HERE}.mi_bounds:mi_bounds",
+            "lower and upper bound of the generator's mutual information, and the KL of each code",
+            needs_factors=False,
+        ),
+    ]

@@ -1,0 +1,174 @@
+"""From a dataset with factors and anything that encodes images to codes and factors, in disentanglement_lib's order.
+
+All sampling goes through one legacy `numpy.random.RandomState`, as theirs does, so that one seed means the same images
+here and there (https://github.com/google-research/disentanglement_lib).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zoo.errors import MetricError, SettingError
+from zoo.interfaces import Dataset, Encoder
+from zoo.terminal import progress
+
+Codes: TypeAlias = NDArray[np.floating]
+Integers: TypeAlias = NDArray[np.int64]
+
+# Squares of larger codes, summed over a data set, leave the range of float32.
+LARGEST_CODE = 1e16
+
+
+def random_state(seed: int) -> np.random.RandomState:
+    """The legacy generator, which takes seeds of 32 bits. Raises SettingError for others."""
+    if not 0 <= seed < 2**32:
+        raise SettingError(f"seed {seed}: the metrics' random generator takes seeds from 0 to 2**32 - 1; choose one")
+    return np.random.RandomState(seed)
+
+
+def factor_sizes(data: Dataset, metric: str) -> tuple[int, ...]:
+    """The number of values of each ground-truth factor. Raises MetricError where the dataset has none."""
+    if not data.factor_sizes:
+        raise MetricError(
+            f"{metric} needs ground-truth factors and dataset {data.name!r} has none; evaluate it on one that has"
+        )
+    return tuple(data.factor_sizes)
+
+
+def draw_factors(sizes: tuple[int, ...], num: int, rng: np.random.RandomState) -> Integers:
+    """Draw int64 (num, F) factor values, uniform and independent: one draw of `num` values a factor, in order."""
+    return np.stack([rng.randint(size, size=num) for size in sizes], axis=1).astype(np.int64, copy=False)
+
+
+def images_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return float32 (n, C, H, W) in [0, 1], contiguous, from uint8 (n, H, W, C).
+
+    Contiguous although channels_last would cost nothing for colour images: encoders of other projects use `view`.
+    The bytes, a quarter of the floats, are what moves to the device.
+    """
+    n, height, width, channels = images.shape
+    bytes_ = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    if channels == 1:
+        return bytes_.view(n, 1, height, width).to(torch.float32).div_(255)
+    floats = torch.empty((n, channels, height, width), dtype=torch.float32, device=device)
+    return floats.copy_(bytes_.permute(0, 3, 1, 2)).div_(255)
+
+
+def encode_images(model: Encoder, images: NDArray[np.uint8]) -> Codes:
+    """Return the (n, D) codes of uint8 (n, H, W, C) images, in the encoder's own precision (at least float32).
+
+    Raises MetricError where the model has no `encode`, where that fails or returns another shape, and where codes are
+    not finite.
+    """
+    name = type(model).__name__
+    if not callable(getattr(model, "encode", None)):
+        raise MetricError(f"{name} has no encode method, so it has no representation to measure")
+    tensor = images_tensor(images, _device_of(model))
+    try:
+        with torch.no_grad():
+            encoded = model.encode(tensor)
+    except Exception as error:  # whatever foreign code raises becomes one line
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        shape = tuple(tensor.shape)
+        raise MetricError(f"{name}.encode failed on float32 images of shape {shape}: {first_line}") from error
+    codes = _as_floats(encoded, name)
+    if codes.ndim != 2 or len(codes) != len(images) or codes.shape[1] == 0:
+        raise MetricError(
+            f"{name}.encode returned shape {codes.shape} for {len(images)} images; expected ({len(images)}, D)"
+        )
+    usable = np.abs(codes) <= LARGEST_CODE  # False for NaN
+    if not usable.all():
+        bad = int(np.count_nonzero(~usable.all(axis=1)))
+        raise MetricError(
+            f"{name}.encode returned codes that are NaN, infinite or larger than {LARGEST_CODE:g} for {bad} of "
+            f"{len(images)} images; the model has probably diverged, choose an earlier checkpoint"
+        )
+    return codes
+
+
+def encode_indices(
+    model: Encoder, data: Dataset, indices: Integers, batch_size: int, *, what: str = "encoding images"
+) -> Codes:
+    """Return the (n, D) codes of the images at int64 (n,) indices, `batch_size` images a call, with progress."""
+    codes: Codes | None = None
+    with progress(what, len(indices)) as bar:
+        for start in range(0, len(indices), batch_size):
+            batch = indices[start : start + batch_size]
+            part = encode_images(model, data.images(batch))
+            if codes is None:
+                codes = np.empty((len(indices), part.shape[1]), part.dtype)
+            elif part.shape[1] != codes.shape[1]:
+                raise MetricError(
+                    f"{type(model).__name__}.encode returned {part.shape[1]} dimensions for one batch and "
+                    f"{codes.shape[1]} for another; expected the same for all"
+                )
+            codes[start : start + len(batch)] = part
+            bar.advance(len(batch))
+    assert codes is not None, "no indices"
+    return codes
+
+
+class EncodedImages:
+    """Codes by image index, each image encoded once.
+
+    `indices` must be sorted and without repeats (`numpy.unique` makes them so) and hold every index asked for later.
+    """
+
+    def __init__(
+        self, model: Encoder, data: Dataset, indices: Integers, batch_size: int, *, what: str = "encoding images"
+    ) -> None:
+        self.codes = encode_indices(model, data, indices, batch_size, what=what)
+        self._indices = indices
+        # Of a whole dataset, the index is the row.
+        self._whole = len(indices) == len(data)
+
+    def at(self, indices: Integers) -> Codes:
+        """Return the (n, D) codes at int64 (n,) indices."""
+        return self.codes[indices if self._whole else np.searchsorted(self._indices, indices)]
+
+
+def draw_codes(
+    model: Encoder,
+    data: Dataset,
+    sizes: tuple[int, ...],
+    num: int,
+    rng: np.random.RandomState,
+    batch_size: int,
+    *,
+    what: str = "encoding images",
+) -> tuple[Codes, Integers]:
+    """Draw `num` images uniformly over the factors; return their (num, D) codes and int64 (num, F) factors.
+
+    The factors are drawn `batch_size` at a time and encoded in the same batches, as disentanglement_lib does: the
+    batch size is part of the protocol, since it decides which draws are which factor.
+    """
+    factors = np.concatenate(
+        [draw_factors(sizes, min(batch_size, num - start), rng) for start in range(0, num, batch_size)]
+    )
+    return encode_indices(model, data, data.index_of(factors), batch_size, what=what), factors
+
+
+def _device_of(model: Any) -> torch.device | str:
+    if not isinstance(model, torch.nn.Module):
+        return "cpu"
+    return next((parameter.device for parameter in model.parameters()), "cpu")
+
+
+def _as_floats(encoded: Any, name: str) -> Codes:
+    if isinstance(encoded, torch.Tensor):
+        encoded = encoded.detach()
+        if encoded.dtype in (torch.float16, torch.bfloat16):  # NumPy has no bfloat16, and 16 bits no statistics
+            encoded = encoded.float()
+        encoded = encoded.cpu().numpy()
+    codes = np.asarray(encoded)
+    if codes.dtype.kind in "biu":
+        return codes.astype(np.float64)
+    if codes.dtype.kind != "f":
+        raise MetricError(
+            f"{name}.encode returned {type(encoded).__name__} of {codes.dtype}; expected an array of floats"
+        )
+    return codes.astype(np.float32) if codes.dtype == np.float16 else codes

@@ -1,0 +1,106 @@
+"""A small data set with known factors, and encoders whose codes are known functions of the factors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+
+class FactoredImages:
+    """Every combination of the factors once; pixel (0, i) of an image holds the value of factor i, the rest is 7."""
+
+    name = "factored"
+
+    def __init__(self, sizes: tuple[int, ...] = (3, 4, 5, 6), channels: int = 1) -> None:
+        self.factor_sizes: tuple[int, ...] | None = sizes
+        self.factor_names: tuple[str, ...] | None = tuple("abcdefghij"[: len(sizes)])
+        self.image_shape = (8, 8, channels)
+        self.images_read = 0
+
+    def __len__(self) -> int:
+        return int(np.prod(self.factor_sizes))
+
+    def images(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        factors = self.factors_of(indices)
+        images = np.full((len(indices), *self.image_shape), 7, np.uint8)
+        images[:, 0, : factors.shape[1], :] = factors[:, :, np.newaxis]
+        self.images_read += len(indices)
+        return images
+
+    def index_of(self, factors: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.ravel_multi_index(tuple(np.asarray(factors).T), self.factor_sizes).astype(np.int64)
+
+    def factors_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.stack(np.unravel_index(indices, self.factor_sizes), axis=1).astype(np.int64)
+
+
+class FactorEncoder:
+    """Reads the factors off the image and codes them as `transform(float64 (n, F)) -> (n, D)`."""
+
+    def __init__(self, transform=lambda factors: factors, num_factors: int = 4) -> None:
+        self.transform, self.num_factors, self.encoded = transform, num_factors, 0
+
+    def factors(self, images: torch.Tensor) -> NDArray[np.float64]:
+        assert images.dtype == torch.float32
+        return np.rint(images[:, 0, 0, : self.num_factors].numpy().astype(np.float64) * 255)
+
+    def encode(self, images: torch.Tensor):
+        self.encoded += len(images)
+        return self.transform(self.factors(images))
+
+
+def identity(factors):
+    return factors
+
+
+def rotated(factors):
+    """The centred factors under a fixed rotation that mixes all of them."""
+    rng = np.random.default_rng(5)
+    rotation, _ = np.linalg.qr(rng.normal(size=(factors.shape[1], factors.shape[1])))
+    return factors @ rotation
+
+
+def with_dead_dimensions(factors):
+    """One constant dimension before the factors and one after."""
+    return np.hstack([np.full((len(factors), 1), 0.5), factors, np.zeros((len(factors), 1))])
+
+
+def constant(factors):
+    return np.full((len(factors), 3), 0.25)
+
+
+def nan(factors):
+    return np.where(factors == 1, np.nan, factors)
+
+
+@pytest.fixture
+def data() -> FactoredImages:
+    return FactoredImages()
+
+
+REPRESENTATIONS = {
+    "identity": identity,
+    "rotated": rotated,
+    "dead dimensions": with_dead_dimensions,
+    "constant": constant,
+    "NaN": nan,
+}
+
+
+@pytest.fixture
+def make_data() -> type[FactoredImages]:
+    return FactoredImages
+
+
+@pytest.fixture
+def make_encoder() -> type[FactorEncoder]:
+    """Build an encoder from a function of the float64 (n, F) factors."""
+    return FactorEncoder
+
+
+@pytest.fixture
+def representation():
+    """Build the encoder of a named representation."""
+    return lambda name: FactorEncoder(REPRESENTATIONS[name])
