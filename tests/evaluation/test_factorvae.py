@@ -63,7 +63,7 @@ def test_gives_the_numbers_of_the_plain_loop_for_a_convolutional_encoder(make_da
             )
 
         def encode(self, images):
-            return 5 * self.body(255 * images)
+            return 15 * self.body(255 * images)
 
     data = make_data(channels=3)
     net = Net()
