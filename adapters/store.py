@@ -1,0 +1,197 @@
+"""A store: one uint8 array on disk made for fast random reads, and the record of what it was made from.
+
+A store is a folder of `images.npy`, memory-mapped when opened, and `record.json`. It appears whole or not at all, and
+only one process makes it while others wait. Opening checks the size and header of the array, that the record is the
+one asked for, and a SHA-256 over `SAMPLED_ROWS` rows spread over the array, so that a damaged, foreign or outdated
+store is never used; `sha256` in the record covers the whole file, for those who want to check every byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo import terminal
+from zoo.errors import DataError, ZooError
+from zoo.files import writing_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT = 1  # of the store; a store of another format is made anew
+ARRAY, RECORD = "images.npy", "record.json"
+SAMPLED_ROWS = 64
+
+
+class Store:
+    """An opened store: `rows`, uint8 (n, ...), read from the disk as needed, and `record`, what is known of it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open and verify the store in `folder`; DataError, naming what is wrong, where it is not whole."""
+        self.folder = Path(folder)
+        self.record = _read_record(self.folder)
+        self.rows = _map(self.folder / ARRAY, self.record)
+        if sampled_sha256(self.rows) != self.record["sampled_sha256"]:
+            raise DataError(f"{self.folder / ARRAY} is damaged: sampled rows differ from its record")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        """Pickle the path, not the pixels: a worker process maps the file itself."""
+        return Store, (self.folder,)
+
+
+def open_or_make(folder: Path, made_from: dict[str, Any], make: Callable[[], Made]) -> Store:
+    """Open the store in `folder`; make it first where it is not there, damaged, or made from something else.
+
+    `made_from` holds the JSON values that tell what the store is made from; `make()` is called at most once, while
+    other processes wait, and returns what to write. ZooError where the folder cannot be written.
+    """
+    try:
+        return open_made_from(folder, made_from)
+    except DataError:
+        pass
+    with locked(folder):
+        try:  # another process may have made it while this one waited
+            return open_made_from(folder, made_from)
+        except DataError as error:
+            if folder.exists():
+                terminal.note(f"making {folder} again: {error}")
+        with telling_where_to_write(folder):
+            write(folder, made_from, make())
+        return open_made_from(folder, made_from)
+
+
+def open_made_from(folder: Path, made_from: dict[str, Any]) -> Store:
+    """Open the store in `folder`, or raise DataError where it is not whole or made from something else."""
+    store = Store(folder)
+    if store.record["made_from"] != made_from:
+        raise DataError(f"{folder} was made from {store.record['made_from']}, not from {made_from}")
+    return store
+
+
+class Made:
+    """What `make` returns: the shape of all rows together, the rows block by block, and more for the record."""
+
+    def __init__(
+        self, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]], record: dict[str, Any] | None = None
+    ) -> None:
+        self.shape, self.blocks, self.record = shape, blocks, record or {}
+
+
+def write(folder: Path, made_from: dict[str, Any], made: Made) -> None:
+    """Write a store block by block: memory does not grow with the number of rows."""
+    with writing_folder(folder) as temporary:
+        with (temporary / ARRAY).open("wb") as file:
+            whole = _Hashed(file)
+            write_header(whole, made.shape)
+            rows = 0
+            for block in made.blocks:
+                whole.write(np.ascontiguousarray(block, dtype=np.uint8).data)
+                rows += len(block)
+        if rows != made.shape[0]:
+            raise DataError(f"{folder}: {rows:,} rows came where {made.shape[0]:,} were expected")
+        record = {
+            "format": FORMAT,
+            "shape": list(made.shape),
+            "made_from": made_from,
+            **made.record,
+            "sha256": whole.digest.hexdigest(),
+            "sampled_sha256": sampled_sha256(np.load(temporary / ARRAY, mmap_mode="r")),
+        }
+        (temporary / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_header(file: Any, shape: tuple[int, ...]) -> None:
+    """Write the header of an .npy file of uint8 in C order."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def sampled_sha256(rows: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 over the first, the last and `SAMPLED_ROWS` scattered rows."""
+    scattered = np.arange(SAMPLED_ROWS, dtype=np.uint64) * 2_654_435_761 % len(rows)  # Knuth's multiplicative hash
+    digest = hashlib.sha256()
+    for row in (0, *(int(row) for row in scattered), len(rows) - 1):
+        digest.update(np.ascontiguousarray(rows[row]).data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of the store in `folder`, waiting for a process that has it; ZooError where that is impossible."""
+    import filelock
+
+    with telling_where_to_write(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder.parent / f".{folder.name}.lock")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def telling_where_to_write(folder: Path) -> Iterator[None]:
+    """Turn a failed write into one line that names the folder and the way out."""
+    try:
+        yield
+    except OSError as error:
+        reason: OSError = error
+    except ZooError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        reason = error.__cause__
+    else:
+        return
+    raise ZooError(
+        f"cannot write {folder}: {reason.strerror or reason}; "
+        "name a folder that can be written and has room with --data-root (or ZOO_DATA)"
+    ) from reason
+
+
+class _Hashed:
+    """A file being written, and the SHA-256 of what went into it."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: Any) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{folder} holds no prepared data") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise DataError(f"{path} is not the record of a store of format {FORMAT}")
+    if missing := {"shape", "made_from", "sampled_sha256"} - record.keys():
+        raise DataError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+    return record
+
+
+def _map(path: Path, record: dict[str, Any]) -> NDArray[np.uint8]:
+    shape = tuple(record["shape"])
+    try:
+        mapped = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is missing or damaged: {error}") from None
+    if mapped.dtype != np.uint8 or mapped.shape != shape or not mapped.flags.c_contiguous:
+        raise DataError(f"{path} holds {mapped.dtype} {mapped.shape} where its record says uint8 {shape}")
+    if path.stat().st_size != mapped.offset + math.prod(shape):
+        raise DataError(f"{path} has {path.stat().st_size:,} bytes; {mapped.offset + math.prod(shape):,} were expected")
+    return np.asarray(mapped)

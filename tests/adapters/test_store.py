@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ibgan_plugin.adapters.store import Made, Store, open_or_make
+
+from zoo.errors import DataError, ZooError
+
+ROWS = np.random.default_rng(0).integers(256, size=(200, 3, 5), dtype=np.uint8)
+SOURCE = {"source": "a test"}
+
+
+def made() -> Made:
+    return Made(ROWS.shape, (ROWS[start : start + 64] for start in range(0, 200, 64)), {"more": 1})
+
+
+def never() -> Made:
+    raise AssertionError("made although it is there")
+
+
+def test_a_store_is_made_once_and_holds_what_was_written(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(open_or_make(tmp_path / "s", SOURCE, made).rows, ROWS)
+    store = open_or_make(tmp_path / "s", SOURCE, never)
+    np.testing.assert_array_equal(store.rows, ROWS)
+    assert store.record["more"] == 1
+    assert not store.rows.flags.writeable
+    np.testing.assert_array_equal(np.load(tmp_path / "s" / "images.npy"), ROWS)  # any reader of .npy opens it
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen(folder: Path) -> None:
+    with (folder / "images.npy").open("ab") as file:
+        file.write(b"x")
+
+
+def flip_a_bit(folder: Path) -> None:
+    path = folder / "images.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # in the last row, which is always sampled
+    path.write_bytes(bytes(data))
+
+
+def replace_array(folder: Path) -> None:
+    np.save(folder / "images.npy", ROWS.astype(np.int16))
+
+
+def lose_array(folder: Path) -> None:
+    (folder / "images.npy").unlink()
+
+
+def lose_record(folder: Path) -> None:
+    (folder / "record.json").unlink()
+
+
+def break_record(folder: Path) -> None:
+    (folder / "record.json").write_text('{"format": 1')
+
+
+def age_record(folder: Path) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | {"format": 0}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncate, lengthen, flip_a_bit, replace_array, lose_array, lose_record, break_record, age_record],
+    ids=lambda damage: damage.__name__,
+)
+def test_a_damaged_store_is_noticed_and_made_again(
+    tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "s"
+    open_or_make(folder, SOURCE, made)
+    damage(folder)
+    with pytest.raises(DataError, match=str(folder)):
+        Store(folder)
+    np.testing.assert_array_equal(open_or_make(folder, SOURCE, made).rows, ROWS)
+    assert "again" in capsys.readouterr().err
+
+
+def test_a_store_made_from_something_else_is_made_again(tmp_path: Path) -> None:
+    open_or_make(tmp_path / "s", SOURCE, made)
+    other = open_or_make(tmp_path / "s", {"source": "another"}, lambda: Made((2, 4), [np.ones((2, 4), np.uint8)]))
+    assert other.rows.shape == (2, 4)
+
+
+def test_failing_halfway_leaves_nothing(tmp_path: Path) -> None:
+    def failing() -> Made:
+        def blocks():  # type: ignore[no-untyped-def]
+            yield ROWS[:100]
+            raise DataError("image 100 is damaged")
+
+        return Made(ROWS.shape, blocks())
+
+    with pytest.raises(DataError, match="image 100"):
+        open_or_make(tmp_path / "s", SOURCE, failing)
+    with pytest.raises(DataError, match="100 rows came where 200"):
+        open_or_make(tmp_path / "s", SOURCE, lambda: Made(ROWS.shape, [ROWS[:100]]))
+    assert [path.name for path in tmp_path.iterdir()] == [".s.lock"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ZooError, match=r"cannot write .*file/s: .*--data-root") as raised:
+        open_or_make(tmp_path / "file" / "s", SOURCE, made)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pickled_store_is_its_path(tmp_path: Path) -> None:
+    store = open_or_make(tmp_path / "s", SOURCE, made)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 500
+    np.testing.assert_array_equal(pickle.loads(pickled).rows, ROWS)  # noqa: S301  # written a line above
