@@ -1,0 +1,144 @@
+"""The Python face of the zoo: what `import zoo` offers, and what the command line is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UsageError
+from zoo.registry import default_registry, resolve
+from zoo.specs import MetricSpec
+
+if TYPE_CHECKING:
+    from zoo.interfaces import Dataset
+    from zoo.run import RunDirectory
+
+
+def list_models() -> list[str]:
+    """The names of the models, sorted. Imports no torch."""
+    return default_registry().names("models")
+
+
+def list_datasets() -> list[str]:
+    """The names of the datasets, sorted. Imports no torch."""
+    return default_registry().names("datasets")
+
+
+def list_metrics() -> list[str]:
+    """The names of the metrics, sorted. Imports no torch."""
+    return default_registry().names("metrics")
+
+
+def load(
+    model: str,
+    checkpoint: str | Path | None = None,
+    *,
+    dataset: str | None = None,
+    preset: str | None = None,
+    pretrained: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+) -> Any:
+    """Return a model, in evaluation mode.
+
+    `checkpoint` is a run directory (its newest whole checkpoint), one checkpoint, or `pretrained:NAME`; without one,
+    `dataset` says which preset's fresh weights to make (from `seed`). The model carries its configuration as
+    `model.config`, and `model.load_dataset()` opens the dataset it was made for.
+
+    Raises zoo.errors.ZooError, one line, for an unknown name or a checkpoint that is not one of this model.
+    """
+    from zoo.building import build_dataset, build_model
+    from zoo.config import resolve_config
+    from zoo.device import Backend
+    from zoo.loading import PRETRAINED, load_checkpoint
+
+    registry = default_registry()
+    root = Path(data_root) if data_root is not None else None
+    if pretrained is not None:
+        checkpoint = PRETRAINED + pretrained
+    if checkpoint is not None:
+        if dataset is not None or preset is not None:
+            raise UsageError("a checkpoint brings its dataset and preset with it; leave dataset= and preset= out")
+        loaded = load_checkpoint(registry, model, checkpoint, device=device)
+        found, config, typed = loaded.model, loaded.config, False
+    else:
+        if dataset is None:
+            raise UsageError(f"zoo.load({model!r}) needs a checkpoint, or dataset= for fresh weights")
+        config = resolve_config(registry, model, dataset, preset=preset, typed={"seed": seed})
+        opened = build_dataset(registry, dataset, root, config.settings["dataset"])
+        config = config.model_copy(update={"image_shape": opened.image_shape})
+        found, typed = build_model(registry, config, Backend.choose(device, "fp32")).eval(), True
+    found.config = config
+    found.load_dataset = partial(
+        build_dataset, registry, config.dataset, root, config.settings.get("dataset", {}), typed=typed
+    )
+    return found
+
+
+def load_dataset(name: str, *, data_root: str | Path | None = None, **settings: Any) -> Dataset:
+    """Open a dataset; `settings` are those that `zoo list datasets` names for it."""
+    from zoo.building import build_dataset
+
+    return build_dataset(default_registry(), name, Path(data_root) if data_root is not None else None, settings)
+
+
+def load_metric(name: str) -> Callable[..., dict[str, Any]]:
+    """Return a metric: `metric(model, data, seed=0, **settings) -> dict`."""
+    metric: Callable[..., dict[str, Any]] = resolve(default_registry().spec(MetricSpec, name).target)
+    return metric
+
+
+def train(
+    model: str,
+    dataset: str,
+    *,
+    out: str | Path,
+    preset: str | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    data_root: str | Path | None = None,
+    **options: Any,
+) -> RunDirectory:
+    """Train a model and return its run directory; the same as `zoo train`.
+
+    `settings` takes what `--set` takes, as a dict (`{"loss.beta": 0.2}`); `options` the other run settings
+    (`batch_size`, `save_every`, `eval_every`, `device`, `precision`, ...).
+    """
+    from zoo.config import resolve_config
+    from zoo.training import train as run_training
+
+    registry = default_registry()
+    typed = {"steps": steps, "seed": seed} | options
+    typed = {key: value for key, value in typed.items() if value is not None} | dict(settings or {})
+    config = resolve_config(registry, model, dataset, preset=preset, typed=typed)
+    return run_training(registry, config, Path(out), resume=resume, data_root=Path(data_root) if data_root else None)
+
+
+def evaluate(
+    model: str,
+    checkpoint: str | Path,
+    metrics: Sequence[str],
+    *,
+    seed: int = 0,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+) -> dict[str, Any]:
+    """Score a checkpoint and return the dict that `zoo eval --json` prints; metrics that failed are in `errors`."""
+    from zoo.evaluating import evaluate as run_evaluation
+
+    return run_evaluation(
+        default_registry(),
+        model,
+        checkpoint,
+        metrics,
+        seed=seed,
+        metric_settings=settings,
+        device=device,
+        data_root=Path(data_root) if data_root else None,
+    )

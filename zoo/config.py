@@ -1,0 +1,192 @@
+"""Words -> one frozen `RunConfig`: defaults < preset < configuration file < typed settings.
+
+Every value remembers where it came from, so that `--dry-run` and config.json can say so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from zoo import settings
+from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError, unknown
+from zoo.registry import Registry, resolve
+from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, Preset, TrainerSpec
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Every = Annotated[int, Field(ge=0)]
+
+# The settings that belong to the run rather than to one of its parts.
+RUN_KEYS = ("steps", "batch_size", "log_every", "save_every", "eval_every", "eval_metrics")
+PARTS = ("model", "loss", "trainer", "dataset")
+
+
+class RunConfig(BaseModel):
+    """Everything needed to repeat a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    model: str
+    dataset: str
+    loss: str
+    trainer: str
+    preset: str
+    seed: Seed = 0
+    steps: PositiveInt
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64
+    log_every: PositiveInt = 100
+    save_every: Every = Field(default=5_000, description="0: only at the end")
+    eval_every: Every = Field(default=0, description="0: never")
+    eval_metrics: tuple[str, ...] = ("factorvae",)
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(default_factory=dict)
+    made_by: dict[str, Any] = Field(default_factory=dict)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(setting, value, source) for everything that decides what the run computes."""
+        run = ("model", "dataset", "loss", "trainer", "preset", "seed", *RUN_KEYS, "device", "precision")
+        rows = [(key, _shown(getattr(self, key)), self.sources.get(key, "default")) for key in run]
+        for part, values in self.settings.items():
+            for name, value in values.items():
+                key = f"{part}.{name}"
+                rows.append((key, _shown(value), self.sources.get(key, "default")))
+        return rows
+
+    @classmethod
+    def from_file(cls, path: Path) -> RunConfig:
+        """Read a run's config.json. Raises CheckpointError, one line, for anything else."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return cls.model_validate(document)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} is missing; a run directory holds a config.json") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"cannot read {path}: {error}") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise CheckpointError(f"{path} is not JSON: {error}") from None
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"])) or "the document"
+            raise CheckpointError(f"{path} is no run configuration: {where}: {settings.reason(error)}") from None
+
+
+def resolve_config(
+    registry: Registry,
+    model: str,
+    dataset: str,
+    *,
+    preset: str | None = None,
+    base: RunConfig | None = None,
+    typed: Mapping[str, Any] | None = None,
+    words: Sequence[str] = (),
+) -> RunConfig:
+    """Make a run's configuration.
+
+    `base` is a configuration to start from (`--config`), `typed` holds options by their `RunConfig` name, `words` the
+    `key=value` of `--set`. Everything is checked here: names, types and ranges.
+    """
+    spec = registry.spec(ModelSpec, model)
+    registry.spec(DatasetSpec, dataset)
+    if base is not None and preset is None:
+        layers = _layers_of(base)
+        preset_name = base.preset
+    else:
+        chosen = choose_preset(spec, dataset, preset)
+        layers = {key: (found.value, found.source) for key, found in chosen.settings.items()} if chosen else {}
+        preset_name = chosen.name if chosen else "none"
+    for key, value in (typed or {}).items():
+        layers[key] = (value, "command line")
+    for word in words:
+        key, found, value = word.partition("=")
+        if not found or not key:
+            raise SettingError(f"--set {word!r}: expected key=value, such as --set loss.beta=0.2")
+        layers[key.strip()] = (value, "--set")
+    return _checked(registry, spec, model, dataset, preset_name, layers)
+
+
+def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | None:
+    """Return the preset of that name, else the dataset's, else the model's default. None: the model has none."""
+    presets: dict[str, Preset] = {p.name: p for p in resolve(spec.presets)} if spec.presets else {}
+    if name is not None:
+        if name not in presets:
+            raise UnknownNameError(unknown("preset", name, presets))
+        return presets[name]
+    return presets.get(dataset) or presets.get(spec.default_preset)
+
+
+def _layers_of(config: RunConfig) -> dict[str, tuple[Any, str]]:
+    layers: dict[str, tuple[Any, str]] = {}
+    for key in ("loss", "trainer", "seed", *RUN_KEYS, "device", "precision"):
+        layers[key] = (getattr(config, key), config.sources.get(key, "default"))
+    for part, values in config.settings.items():
+        for name, value in values.items():
+            layers[f"{part}.{name}"] = (value, config.sources.get(f"{part}.{name}", "default"))
+    return layers
+
+
+def _checked(
+    registry: Registry, spec: ModelSpec, model: str, dataset: str, preset: str, layers: dict[str, tuple[Any, str]]
+) -> RunConfig:
+    layers = dict(layers)
+    top: dict[str, Any] = {"model": model, "dataset": dataset, "preset": preset}
+    sources: dict[str, str] = {}
+    for key in ("loss", "trainer"):
+        value, source = layers.pop(key, (getattr(spec, key), "default"))
+        if not value:
+            raise UsageError(f"model {model!r} names no default {key}; add --set {key}=NAME")
+        top[key], sources[key] = value, source
+    for key in [key for key in layers if "." not in key]:
+        value, source = layers.pop(key)
+        if key not in RunConfig.model_fields or key in PARTS or key in ("format", "settings", "sources", "made_by"):
+            raise SettingError(unknown("setting", key, [*RUN_KEYS, "seed", "loss", "trainer", "device", "precision"]))
+        if key == "eval_metrics" and isinstance(value, str):
+            value = tuple(filter(None, value.split(",")))
+        top[key], sources[key] = value, source
+    targets = {
+        "model": resolve(spec.target),
+        "loss": resolve(registry.spec(LossSpec, top["loss"]).target),
+        "trainer": resolve(registry.spec(TrainerSpec, top["trainer"]).target),
+        "dataset": resolve(registry.spec(DatasetSpec, dataset).target),
+    }
+    for metric in top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default):
+        if top.get("eval_every") or "eval_metrics" in top or any(key.startswith(f"{metric}.") for key in layers):
+            targets[metric] = resolve(registry.spec(MetricSpec, metric).target)
+    grouped: dict[str, dict[str, Any]] = {part: {} for part in targets}
+    replaced = {part for part in ("loss", "trainer") if top[part] != getattr(spec, part)}
+    for key, (value, source) in layers.items():
+        part, _, name = key.partition(".")
+        if part not in targets:
+            raise SettingError(unknown("setting", key, [f"{p}.{n}" for p, t in targets.items() for n in settings.settings_of(t)]))
+        if part in replaced and source not in ("--set", "command line") and name not in settings.settings_of(targets[part]):
+            continue  # the preset speaks of the loss or trainer that another one took the place of
+        grouped[part][name] = value
+        sources[key] = source
+    full = {part: _full(target, grouped[part], part) for part, target in targets.items()}
+    try:
+        return RunConfig(**top, settings=full, sources=sources)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = str(problem["loc"][0])
+        raise SettingError(f"{key}={problem['input']}: {settings.reason(error)}") from None
+
+
+def _full(target: Any, values: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """The defaults with the given values over them, checked, as JSON values."""
+    return {n: _plain(v) for n, v in (settings.defaults_of(target) | settings.validated(target, values, part)).items()}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value)

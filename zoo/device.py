@@ -1,0 +1,77 @@
+"""The one torch-facing place that knows devices, precision and memory layout; models and losses are written plainly."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zoo.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A device and a precision to compute in. Weights and optimiser states are float32 in both precisions."""
+
+    device: torch.device
+    precision: str  # "fp32" or "bf16"
+
+    @classmethod
+    def choose(cls, device: str = "auto", precision: str = "auto") -> Backend:
+        """Resolve `auto`: CUDA, else MPS, else the CPU; bf16 where the hardware multiplies it, fp32 elsewhere.
+
+        Raises UsageError for a device that is not there.
+        """
+        found = _device(device)
+        if precision == "auto":
+            precision = "bf16" if _multiplies_bf16(found) else "fp32"
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(f"unknown precision {precision!r}; there are: auto, bf16, fp32")
+        return cls(found, precision)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a module to the device, in the memory layout its convolutions are fastest in."""
+        return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def images(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """uint8 (n, H, W, C) -> float32 (n, C, H, W) in [0, 1] on the device, channels last in memory."""
+        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context that forward passes run in."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.precision}"
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}; there are: auto, cpu, cuda, cuda:N, mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device 'mps' is not there: torch sees no Apple GPU")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"unknown device {name!r}; there are: auto, cpu, cuda, cuda:N, mps")
+    return device
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False

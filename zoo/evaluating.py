@@ -1,0 +1,100 @@
+"""Scoring a model with metrics; one failing metric does not cost the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo import settings, terminal
+from zoo.building import build_dataset
+from zoo.errors import MetricError, UsageError, ZooError
+from zoo.loading import load_checkpoint
+from zoo.registry import Registry, resolve
+from zoo.specs import MetricSpec
+
+
+def evaluate(
+    registry: Registry,
+    model_name: str,
+    checkpoint: Path | str,
+    metrics: Sequence[str],
+    *,
+    seed: int = 0,
+    metric_settings: Mapping[str, Mapping[str, Any]] | None = None,
+    device: str = "auto",
+    data_root: Path | None = None,
+    record: bool = True,
+) -> dict[str, Any]:
+    """Score a checkpoint; return the document that `zoo eval --json` prints, and append it to evaluations.jsonl."""
+    wanted = check_metrics(registry, metrics, metric_settings or {})
+    loaded = load_checkpoint(registry, model_name, checkpoint, device=device)
+    dataset = build_dataset(
+        registry, loaded.config.dataset, data_root, loaded.config.settings.get("dataset", {}), typed=False
+    )
+    results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted)
+    document = {
+        "model": model_name,
+        "checkpoint": str(loaded.path),
+        "step": loaded.step,
+        "dataset": loaded.config.dataset,
+        "seed": seed,
+        "metrics": results,
+        "errors": errors,
+    }
+    if record and loaded.run is not None:
+        try:
+            loaded.run.append("evaluations.jsonl", document)
+        except ZooError as error:
+            terminal.warn(f"the result is not recorded: {error}")
+    return document
+
+
+def check_metrics(
+    registry: Registry, metrics: Sequence[str], metric_settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Look every metric and setting up before anything is computed; return the settings of each, checked."""
+    if not metrics:
+        raise UsageError("no metric named; try --metrics factorvae, or see zoo list metrics")
+    foreign = [name for name in metric_settings if name not in metrics]
+    if foreign:
+        raise UsageError(f"settings for {foreign[0]!r}, which is not among the metrics asked for ({', '.join(metrics)})")
+    return {
+        name: settings.validated(resolve(registry.spec(MetricSpec, name).target), metric_settings.get(name, {}), name)
+        for name in metrics
+    }
+
+
+def score(
+    registry: Registry,
+    model: Any,
+    dataset: Any,
+    metrics: Sequence[str],
+    seed: int,
+    metric_settings: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Compute metrics one after the other; return the results and, for those that failed, the reasons."""
+    results: dict[str, dict[str, Any]] = {}
+    errors: dict[str, str] = {}
+    for name in metrics:
+        spec = registry.spec(MetricSpec, name)
+        try:
+            if spec.needs_factors and dataset.factor_sizes is None:
+                raise MetricError(f"needs ground-truth factors, which {dataset.name} does not have")
+            metric = resolve(spec.target)
+            values = settings.validated(metric, metric_settings.get(name, {}), name)
+            result = metric(model, dataset, seed, **values)
+            json.dumps(result, allow_nan=False)
+            results[name] = result
+        except ZooError as error:
+            errors[name] = str(error)
+        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+            # A metric may come from another plugin: its failure costs its own score only.
+            errors[name] = " ".join(f"{type(error).__name__}: {error}".split())
+    return results, errors
+
+
+def published(registry: Registry, metric: str, model: str, dataset: str) -> float | None:
+    """What the paper reports for this model and dataset, or None."""
+    return registry.spec(MetricSpec, metric).published.get((model, dataset))

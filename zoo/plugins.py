@@ -1,0 +1,156 @@
+"""Finding, loading and asking plugins.
+
+A plugin that cannot be imported, or one of whose hooks raises, never takes the host down: it is marked broken, told in
+one warning line, and left out. `ZOO_STRICT_PLUGINS=1` makes it fatal; `ZOO_DISABLE_PLUGINS=a,b` and
+`zoo --no-plugins` leave plugins out before they are imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from zoo import hookspecs, terminal
+from zoo.errors import PluginError, unknown
+from zoo.specs import KINDS, Spec
+
+if TYPE_CHECKING:
+    import click
+
+HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("zoo_")))
+
+
+@dataclass
+class Plugin:
+    """What is known of one plugin: where it comes from, what it adds, and whether it works."""
+
+    name: str
+    distribution: str
+    version: str
+    hooks: tuple[str, ...] = ()
+    status: str = "ok"  # or "disabled", "broken"
+    error: str = ""
+    module: Any = field(default=None, repr=False)
+
+    @property
+    def origin(self) -> str:
+        """The plugin and its distribution, for messages."""
+        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+
+
+class PluginManager:
+    """All plugins of one process, in the order of their names."""
+
+    def __init__(self, found: list[EntryPoint], *, disabled: frozenset[str] = frozenset(), strict: bool = False) -> None:
+        self._strict = strict
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        self.plugins: list[Plugin] = []
+        for entry in sorted(found, key=lambda entry: (entry.name, entry.dist.name if entry.dist else "")):
+            self._add(entry, entry.name in disabled or "*" in disabled)
+
+    @classmethod
+    def from_environment(cls, *, no_plugins: bool = False) -> PluginManager:
+        """Load what is installed, as the environment variables say."""
+        names = frozenset(filter(None, (part.strip() for part in os.environ.get("ZOO_DISABLE_PLUGINS", "").split(","))))
+        return cls(
+            list(entry_points(group=hookspecs.PROJECT)),
+            disabled=frozenset("*") if no_plugins else names,
+            strict=os.environ.get("ZOO_STRICT_PLUGINS", "") not in ("", "0"),
+        )
+
+    def register(self, module: Any, name: str, distribution: str = "(this process)", version: str = "") -> Plugin:
+        """Add a plugin object directly: for tests, and for programs that embed the zoo."""
+        plugin = Plugin(name, distribution, version)
+        self.plugins.append(plugin)
+        self._register(plugin, module)
+        return plugin
+
+    def specs(self, hook: str) -> Iterator[tuple[Plugin, Spec]]:
+        """Yield what every working plugin returns from one of the six listing hooks."""
+        kind = KINDS[hook.removeprefix("zoo_")]
+        for plugin in self._working(hook):
+            try:
+                found = self._ask(plugin, hook)
+                for spec in found:
+                    if not isinstance(spec, kind):
+                        raise TypeError(f"{hook} returned {type(spec).__name__} {spec!r:.60}, expected {kind.__name__}")
+            except Exception as error:  # whatever a plugin raises is its own failure, told with its name
+                self._break(plugin, f"{hook} failed: {_told(error)}", error)
+                continue
+            for spec in found:
+                yield plugin, spec
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Let every working plugin add its commands."""
+        for plugin in self._working("zoo_commands"):
+            before = dict(cli.commands)
+            try:
+                self._ask(plugin, "zoo_commands", cli=cli)
+                taken = [name for name, command in before.items() if cli.commands.get(name) is not command]
+                if taken:
+                    raise ValueError(f"it replaces the command {', '.join(taken)}")
+            except Exception as error:  # whatever a plugin raises is its own failure, told with its name
+                cli.commands.clear()
+                cli.commands.update(before)
+                self._break(plugin, f"zoo_commands failed: {_told(error)}", error)
+
+    def _add(self, entry: EntryPoint, disabled: bool) -> None:
+        dist = entry.dist
+        plugin = Plugin(entry.name, dist.name if dist else "?", dist.version if dist else "?")
+        self.plugins.append(plugin)
+        if disabled:
+            plugin.status = "disabled"
+            return
+        try:
+            module = entry.load()
+        except Exception as error:  # an import can fail in any way, and must not take the host down
+            self._break(plugin, f"failed to load: {_told(error)}", error)
+            return
+        self._register(plugin, module)
+
+    def _register(self, plugin: Plugin, module: Any) -> None:
+        if self._pluggy.has_plugin(plugin.name):
+            other = next(p for p in self.plugins if p.name == plugin.name and p.status == "ok")
+            self._break(plugin, f"its name is taken by {other.distribution} {other.version}")
+            return
+        hooks = tuple(name for name in dir(module) if self._pluggy.parse_hookimpl_opts(module, name) is not None)
+        plugin.module, plugin.hooks = module, tuple(name for name in hooks if name in HOOKS)
+        for name in hooks:
+            if name not in HOOKS:
+                self._report(plugin, unknown("hook", name, HOOKS))
+        # Only the known hooks are registered, so that a misspelt one does not cost the plugin its others.
+        known = SimpleNamespace(**{name: getattr(module, name) for name in plugin.hooks})
+        try:
+            self._pluggy.register(known, plugin.name)
+        except pluggy.PluginValidationError as error:
+            self._break(plugin, _told(error), error)
+
+    def _working(self, hook: str) -> Iterator[Plugin]:
+        return (plugin for plugin in self.plugins if plugin.status == "ok" and hook in plugin.hooks)
+
+    def _ask(self, plugin: Plugin, hook: str, **arguments: Any) -> list[Any]:
+        others = [other for name, other in self._pluggy.list_name_plugin() if name != plugin.name]
+        answers = self._pluggy.subset_hook_caller(hook, others)(**arguments)
+        return [spec for answer in answers for spec in answer] if hook != "zoo_commands" else []
+
+    def _break(self, plugin: Plugin, error: str, cause: Exception | None = None) -> None:
+        plugin.status = "broken"
+        self._report(plugin, error, cause)
+
+    def _report(self, plugin: Plugin, error: str, cause: Exception | None = None) -> None:
+        plugin.error = error
+        if self._strict:
+            raise PluginError(f"{plugin.origin} {error}; fix it, or name it in ZOO_DISABLE_PLUGINS") from cause
+        terminal.warn(f"{plugin.origin} {error}")
+
+
+def _told(error: BaseException) -> str:
+    """One line for any exception."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

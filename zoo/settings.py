@@ -1,0 +1,62 @@
+"""Settings: the keyword-only parameters of a target, read from its signature and checked against its annotations.
+
+So a model, loss, trainer, dataset or metric declares each setting once, where it is used. pydantic does the checking
+and the conversion of command-line words ("1e-4", "none", "true").
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zoo.errors import SettingError, unknown
+
+# What the host passes itself; never a setting.
+RESERVED = frozenset({"seed", "backend", "progress"})
+
+
+def settings_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the settings that a target declares, in order, with annotations resolved."""
+    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]  # read, not called
+    hints = typing.get_type_hints(function, include_extras=True)
+    return {
+        name: parameter.replace(annotation=hints.get(name, Any))
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in RESERVED
+    }
+
+
+def defaults_of(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the default of each setting that has one."""
+    return {n: p.default for n, p in settings_of(target).items() if p.default is not inspect.Parameter.empty}
+
+
+def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return `values` converted to the declared types; `where` ("loss", "metric fid") stands before the setting's name.
+
+    Raises SettingError, one line, for an unknown name, a wrong type or a value out of range.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    declared = settings_of(target)
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in declared:
+            raise SettingError(unknown("setting", f"{where}.{name}", [f"{where}.{known}" for known in declared]))
+        if isinstance(value, str) and value.lower() in ("none", "null"):
+            value = None
+        config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+        annotation = declared[name].annotation
+        try:
+            checked[name] = TypeAdapter(annotation, config=config).validate_python(value)
+        except ValidationError as error:
+            raise SettingError(f"{where}.{name}={value}: {reason(error)}") from None
+    return checked
+
+
+def reason(error: Any) -> str:
+    """Return a pydantic ValidationError as one line."""
+    problems = dict.fromkeys(problem["msg"][:1].lower() + problem["msg"][1:] for problem in error.errors())
+    return "; ".join(problems)

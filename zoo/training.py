@@ -1,0 +1,191 @@
+"""The training loop: one function that reads from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zoo import terminal
+from zoo.building import build_dataset, build_loss, build_model, build_trainer, load_weights
+from zoo.config import RunConfig
+from zoo.device import Backend
+from zoo.errors import UsageError, ZooError
+from zoo.evaluating import score
+from zoo.randomness import numpy_stream
+from zoo.registry import Registry
+from zoo.run import RunDirectory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RECORDED_PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
+
+
+class Interrupted(ZooError):
+    """Training was stopped by a signal, after writing a checkpoint."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+def train(
+    registry: Registry, config: RunConfig, out: Path, *, resume: bool = False, data_root: Path | None = None
+) -> RunDirectory:
+    """Train as `config` says, in the run directory `out`; return it.
+
+    With `resume`, go on from its newest whole checkpoint (from the beginning where there is none yet). Raises
+    Interrupted, with a checkpoint written, on SIGINT or SIGTERM; ZooError for non-finite numbers, a full disk, ....
+    """
+    # A file may only name what is registered; what the person typed was looked up when `config` was made.
+    run = RunDirectory(out)
+    if run.exists() and not resume:
+        raise UsageError(f"{out} holds a run already; go on with --resume, or choose another --out")
+    with run.locked(), _interruptible() as stopped:
+        # Build everything; nothing is written before all of it stands.
+        backend = Backend.choose(config.device, config.precision)
+        dataset = build_dataset(registry, config.dataset, data_root, config.settings.get("dataset", {}))
+        config = config.model_copy(update={"image_shape": dataset.image_shape, "precision": backend.precision})
+        model = build_model(registry, config, backend)
+        loss = build_loss(registry, config, backend)
+        trainer = build_trainer(registry, config, model, loss, backend)
+
+        # Go on from the newest checkpoint, or begin.
+        checkpoint = run.newest() if resume else None
+        if checkpoint is not None:
+            load_weights(model, checkpoint)
+            trainer.load(checkpoint.tensors("trainer.safetensors"), checkpoint.state["trainer"])
+        first = checkpoint.step if checkpoint else 0
+        run.forget_after(first)
+        run.begin(config.model_copy(update={"made_by": provenance(backend)}))
+        terminal.note(f"training {config.model} on {config.dataset}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})")
+
+        # Train.
+        saved = first
+        with terminal.progress("training", config.steps, done=first) as progress:
+            window = (first, time.monotonic())
+            for step in range(first + 1, config.steps + 1):
+                # Draw a batch: a function of (seed, step) alone.
+                indices = numpy_stream(config.seed, "data", step).integers(0, len(dataset), config.batch_size)
+                images = backend.images(dataset.images(indices))
+                # Update every player.
+                terms = trainer.step(images)
+                text = ""
+                # Log.
+                if step % config.log_every == 0 or step == config.steps:
+                    values = _finite(terms, step, run)
+                    rate = (step - window[0]) / max(time.monotonic() - window[1], 1e-9)
+                    run.append("metrics.jsonl", {"step": step, **values, "steps_per_second": round(rate, 3)})
+                    window = (step, time.monotonic())
+                    text = "  ".join(f"{name} {value:.3g}" for name, value in values.items() if isinstance(value, float))
+                progress.advance(1, text)
+                # Save.
+                due = config.save_every and step % config.save_every == 0
+                if due or step == config.steps or stopped:
+                    _save(run, step, model, trainer)
+                    saved = step
+                # Evaluate.
+                if config.eval_every and step % config.eval_every == 0:
+                    began = time.monotonic()
+                    evaluate_here(registry, run, config, model, dataset, step)
+                    window = (window[0], window[1] + time.monotonic() - began)
+                if stopped:
+                    name = signal.Signals(stopped[0]).name
+                    raise Interrupted(f"stopped by {name} after step {saved:,}; go on with --resume --out {out}", stopped[0])
+    return run
+
+
+def evaluate_here(
+    registry: Registry, run: RunDirectory, config: RunConfig, model: Any, dataset: Any, step: int
+) -> None:
+    """Score the model in training and append the result to evaluations.jsonl; a failing metric costs a warning."""
+    metric_settings = {name: config.settings.get(name, {}) for name in config.eval_metrics}
+    metrics, errors = score(registry, model, dataset, config.eval_metrics, config.seed, metric_settings)
+    record = {"step": step, "model": config.model, "dataset": config.dataset, "seed": config.seed, "metrics": metrics}
+    run.append("evaluations.jsonl", record | {"errors": errors})
+    for name, error in errors.items():
+        terminal.warn(f"step {step:,}: {name}: {error}")
+    scores = ", ".join(f"{name} {_rounded(result['score'])}" for name, result in metrics.items())
+    if scores:
+        terminal.note(f"step {step:,}: {scores}")
+
+
+def provenance(backend: Backend) -> dict[str, Any]:
+    """What made a run: versions, command, machine."""
+    versions = {}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "versions": versions | {"python": platform.python_version()},
+        "command": sys.argv,
+        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads",
+        "backend": str(backend),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _save(run: RunDirectory, step: int, model: torch.nn.Module, trainer: Any) -> None:
+    """Write a checkpoint, unless a weight is not finite: nothing good is ever followed by something broken."""
+    weights = model.state_dict()
+    broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ZooError(f"step {step:,}: the weights {broken[0]} are not finite; {_last_good(run)}")
+    tensors, values = trainer.state()
+    run.save(step, weights, tensors, values)
+
+
+def _finite(terms: Mapping[str, Tensor], step: int, run: RunDirectory) -> dict[str, float | list[float]]:
+    """Bring the terms to Python numbers; this is where the loop waits for the device."""
+    values = {name: term.tolist() for name, term in terms.items()}
+    broken = [name for name, value in values.items() if not all(map(math.isfinite, value if isinstance(value, list) else [value]))]
+    if broken:
+        raise ZooError(f"step {step:,}: {', '.join(broken)} became non-finite; {_last_good(run)}")
+    return values
+
+
+def _last_good(run: RunDirectory) -> str:
+    newest = run.newest()
+    where = f"the last good checkpoint is {newest.path}" if newest else "there is no checkpoint yet"
+    return f"{where}; try --precision fp32 or smaller learning rates"
+
+
+def _rounded(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in the yielded list instead of dying of them; a second one stops at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may handle signals; elsewhere they are the embedding program's
+        return
+
+    def handle(number: int, _: object) -> None:
+        if received:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        received.append(number)
+        terminal.note(f"{signal.Signals(number).name}: finishing this step and writing a checkpoint; again to stop at once")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
