@@ -8,9 +8,9 @@ from zoo.specs import DatasetSpec
 _HERE = "ibgan_plugin.adapters"
 
 
-def _dataset(name: str, module: str, summary: str) -> DatasetSpec:
-    """A dataset whose module has a function of its name, and `info` and `prepare` beside it."""
-    where = f"{_HERE}.{module}"
+def _dataset(name: str, summary: str) -> DatasetSpec:
+    """A dataset of the module of its name, in which a function of its name, `info` and `prepare` stand."""
+    where = f"{_HERE}.{name}"
     return DatasetSpec(name, f"{where}:{name}", summary, info=f"{where}:info", prepare=f"{where}:prepare")
 
 
@@ -18,6 +18,10 @@ def _dataset(name: str, module: str, summary: str) -> DatasetSpec:
 def zoo_datasets() -> list[DatasetSpec]:
     """The datasets of the IB-GAN paper and of the studies it is compared with."""
     return [
-        _dataset("dsprites", "dsprites", "737,280 binary sprites, 64x64, five factors; drawn here, no download"),
-        _dataset("color_dsprites", "color_dsprites", "dSprites in 512 colours, six factors; no download"),
+        _dataset("dsprites", "737,280 binary sprites, 64x64, five factors; drawn here, no download"),
+        _dataset("color_dsprites", "dSprites in 512 colours, six factors; no download"),
+        _dataset(
+            "color_dsprites_dlib", "color_dsprites_dlib", "disentanglement_lib's: a random colour an image, as noise"
+        ),
+        _dataset("noisy_dsprites", "disentanglement_lib's: white sprites on uniform noise"),
     ]
