@@ -20,8 +20,6 @@ def zoo_datasets() -> list[DatasetSpec]:
     return [
         _dataset("dsprites", "737,280 binary sprites, 64x64, five factors; drawn here, no download"),
         _dataset("color_dsprites", "dSprites in 512 colours, six factors; no download"),
-        _dataset(
-            "color_dsprites_dlib", "color_dsprites_dlib", "disentanglement_lib's: a random colour an image, as noise"
-        ),
+        _dataset("color_dsprites_dlib", "disentanglement_lib's: a random colour an image, as noise"),
         _dataset("noisy_dsprites", "disentanglement_lib's: white sprites on uniform noise"),
     ]
