@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import numpy as np
 from ibgan_plugin.evaluation.representation import (
+    ENCODE_BATCH,
+    AtLeastTwo,
     Codes,
     EncodedImages,
     Integers,
@@ -36,10 +38,10 @@ def factorvae(
     seed: int = 0,
     *,
     votes: PositiveInt = 800,
-    samples_per_vote: Annotated[int, Field(ge=2)] = 100,
+    samples_per_vote: AtLeastTwo = 100,
     variance_threshold: Annotated[float, Field(ge=0)] = 0.05,
-    variance_images: Annotated[int, Field(ge=2)] | None = None,
-    batch_size: PositiveInt = 128,
+    variance_images: AtLeastTwo | None = None,
+    batch_size: PositiveInt = ENCODE_BATCH,
 ) -> dict[str, Any]:
     """FactorVAE score by the protocol of the IB-GAN paper (Appendix C.1).
 
@@ -126,6 +128,87 @@ def factorvae(
     )
 
 
+def factorvae_dlib(
+    model: Encoder,
+    data: Dataset,
+    seed: int = 0,
+    *,
+    num_train: PositiveInt = 10_000,
+    num_eval: PositiveInt = 5_000,
+    num_variance_estimate: AtLeastTwo = 10_000,
+    batch_size: AtLeastTwo = 64,
+    prune_threshold: Annotated[float, Field(ge=0)] = 0.05,
+) -> dict[str, Any]:
+    """FactorVAE score by the protocol of disentanglement_lib (`factor_vae_score` with its studies' settings).
+
+    Differs from `factorvae` in the numbers of votes and images, in taking the variances of a sample, in pruning by the
+    standard deviation, and in reporting the accuracy on fresh votes.
+
+    Args:
+        model: anything with `encode`: float32 (n, C, H, W) images in [0, 1] -> (n, D) codes.
+        data: a dataset with ground-truth factors.
+        seed: of the legacy RandomState. Draws in order: `num_variance_estimate` values of each factor in turn; then per
+            vote the fixed factor and `batch_size` values of each factor.
+        num_train: votes that train the classifier.
+        num_eval: fresh votes that it is scored on.
+        num_variance_estimate: images for the variances (with ddof 1).
+        batch_size: images per vote.
+        prune_threshold: least standard deviation of an active dimension, in units of the code.
+
+    Returns:
+        `score`, which is `eval_accuracy`; `train_accuracy`; `num_active_dims`, the true number, and
+        `num_active_dims_dlib`, what disentanglement_lib reports under that name (the number of all dimensions);
+        `protocol`. Without an active dimension both accuracies are 0, with a `reason`.
+
+    Raises:
+        MetricError: no factors, no `encode`, or codes of the wrong shape or not finite.
+    """
+    sizes = factor_sizes(data, "factorvae_dlib")
+    rng = random_state(seed)
+    protocol = {
+        "source": "disentanglement_lib, factor_vae_score",
+        "num_train": num_train,
+        "num_eval": num_eval,
+        "num_variance_estimate": num_variance_estimate,
+        "batch_size": batch_size,
+        "prune_threshold": prune_threshold,
+        "seed": seed,
+    }
+
+    sample = data.index_of(draw_factors(sizes, num_variance_estimate, rng))
+    draws = draw_votes(data, sizes, num_train + num_eval, batch_size, rng)
+    distinct = np.unique(np.concatenate([sample, draws.indices.ravel()]))
+    known = EncodedImages(model, data, distinct, ENCODE_BATCH, what="factorvae_dlib: encoding images")
+
+    variances = known.at(sample).var(axis=0, ddof=1)
+    active = (np.sqrt(variances) >= prune_threshold) & (variances > 0)
+    if not active.any():
+        return metric_result(
+            0.0,
+            protocol,
+            reason=f"no dimension has a standard deviation of {prune_threshold:g} or more over the sample",
+            eval_accuracy=0.0,
+            train_accuracy=0.0,
+            num_active_dims=0,
+            num_active_dims_dlib=0,
+        )
+
+    winners = np.array([least_varying(known.at(row), variances, active) for row in draws.indices], np.int64)
+    shape = (len(sizes), len(variances))
+    training = vote_table(draws.factors[:num_train], winners[:num_train], shape)
+    fresh = vote_table(draws.factors[num_train:], winners[num_train:], shape)
+    classifier = training.argmax(axis=0)
+    score = accuracy(classifier, fresh)
+    return metric_result(
+        score,
+        protocol,
+        eval_accuracy=score,
+        train_accuracy=accuracy(classifier, training),
+        num_active_dims=active.sum(),
+        num_active_dims_dlib=len(active),
+    )
+
+
 @dataclass(frozen=True)
 class VoteDraws:
     """The draws of many votes: int64 (V,) fixed factors and int64 (V, n) image indices."""
@@ -142,14 +225,12 @@ def draw_votes(
     Per vote the fixed factor's number, then `samples` values of each factor; the fixed one keeps its first value.
     """
     factors = np.empty(votes, np.int64)
-    indices = np.empty((votes, samples), np.int64)
+    values = np.empty((votes, samples, len(sizes)), np.int64)
     for vote in range(votes):
-        fixed = rng.randint(len(sizes))
-        values = draw_factors(sizes, samples, rng)
-        values[:, fixed] = values[0, fixed]
-        factors[vote] = fixed
-        indices[vote] = data.index_of(values)
-    return VoteDraws(factors, indices)
+        fixed = factors[vote] = rng.randint(len(sizes))
+        values[vote] = draw_factors(sizes, samples, rng)
+        values[vote, :, fixed] = values[vote, 0, fixed]
+    return VoteDraws(factors, data.index_of(values.reshape(-1, len(sizes))).reshape(votes, samples))
 
 
 def least_varying(codes: Codes, variances: NDArray[np.floating], active: NDArray[np.bool_]) -> int:

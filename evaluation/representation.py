@@ -6,11 +6,12 @@ here and there (https://github.com/google-research/disentanglement_lib).
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from zoo.errors import MetricError, SettingError
 from zoo.interfaces import Dataset, Encoder
@@ -18,6 +19,10 @@ from zoo.terminal import progress
 
 Codes: TypeAlias = NDArray[np.floating]
 Integers: TypeAlias = NDArray[np.int64]
+AtLeastTwo: TypeAlias = Annotated[int, Field(ge=2)]
+
+# Images per call of `encode` where no protocol says how many.
+ENCODE_BATCH = 128
 
 # Squares of larger codes, summed over a data set, leave the range of float32.
 LARGEST_CODE = 1e16

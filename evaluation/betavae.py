@@ -1,0 +1,102 @@
+"""The beta-VAE score: how well a linear classifier tells which factor two sets of images share.
+
+After "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework" (Higgins et al., 2017), by
+disentanglement_lib's protocol (`beta_vae_sklearn`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ibgan_plugin.evaluation.estimators import fitted
+from ibgan_plugin.evaluation.representation import (
+    ENCODE_BATCH,
+    AtLeastTwo,
+    EncodedImages,
+    Integers,
+    draw_factors,
+    factor_sizes,
+    random_state,
+)
+from ibgan_plugin.evaluation.results import metric_result
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from sklearn.linear_model import LogisticRegression
+
+from zoo.interfaces import Dataset, Encoder
+
+
+def betavae(
+    model: Encoder,
+    data: Dataset,
+    seed: int = 0,
+    *,
+    num_train: AtLeastTwo = 10_000,
+    num_eval: PositiveInt = 5_000,
+    batch_size: PositiveInt = 64,
+) -> dict[str, Any]:
+    """beta-VAE score: accuracy of a logistic regression from mean absolute code differences to the shared factor.
+
+    A point: draw a factor; draw `batch_size` pairs of images that share its value; average |code - code| over the
+    pairs, per dimension. The label is the factor.
+
+    Args:
+        model: anything with `encode`: float32 (n, C, H, W) images in [0, 1] -> (n, D) codes.
+        data: a dataset with ground-truth factors.
+        seed: of the legacy RandomState. Draws in order, per point: the shared factor, `batch_size` values of each
+            factor in turn for the first images, and the same for the second ones.
+        num_train: points that train the classifier.
+        num_eval: fresh points that it is scored on.
+        batch_size: pairs of images per point.
+
+    Returns:
+        `score`, which is `eval_accuracy`; `train_accuracy`; `converged`, whether the solver did within scikit-learn's
+        default of 100 iterations; `protocol`. None with a `reason` where only one factor was ever drawn.
+
+    Raises:
+        MetricError: no factors, no `encode`, or codes of the wrong shape or not finite.
+    """
+    sizes = factor_sizes(data, "betavae")
+    rng = random_state(seed)
+    protocol = {
+        "source": "disentanglement_lib, beta_vae_sklearn",
+        "num_train": num_train,
+        "num_eval": num_eval,
+        "batch_size": batch_size,
+        "estimator": "LogisticRegression",
+        "seed": seed,
+    }
+
+    # Both sets are drawn before the classifier is fitted, so that every image is encoded once: it draws nothing.
+    labels, first, second = draw_pairs(data, sizes, num_train + num_eval, batch_size, rng)
+    distinct = np.unique(np.concatenate([first.ravel(), second.ravel()]))
+    known = EncodedImages(model, data, distinct, ENCODE_BATCH, what="betavae: encoding images")
+    if len(np.unique(labels[:num_train])) < 2:
+        reason = "only one factor was drawn in training, so there is nothing to tell apart"
+        return metric_result(None, protocol, reason=reason, eval_accuracy=None, train_accuracy=None, converged=None)
+
+    points = np.empty((len(labels), known.codes.shape[1]), np.float64)
+    for row, (one, other) in enumerate(zip(first, second, strict=True)):
+        points[row] = np.abs(known.at(one) - known.at(other)).mean(axis=0)
+    classifier, converged = fitted(LogisticRegression(random_state=rng), points[:num_train], labels[:num_train])
+    right: NDArray[np.bool_] = classifier.predict(points) == labels
+    score = right[num_train:].mean()
+    return metric_result(
+        score, protocol, eval_accuracy=score, train_accuracy=right[:num_train].mean(), converged=converged
+    )
+
+
+def draw_pairs(
+    data: Dataset, sizes: tuple[int, ...], points: int, pairs: int, rng: np.random.RandomState
+) -> tuple[Integers, Integers, Integers]:
+    """Draw int64 (P,) shared factors and the int64 (P, n) indices of the first and second images of each pair."""
+    labels = np.empty(points, np.int64)
+    values = np.empty((2, points, pairs, len(sizes)), np.int64)
+    for point in range(points):
+        shared = labels[point] = rng.randint(len(sizes))
+        values[0, point] = draw_factors(sizes, pairs, rng)
+        values[1, point] = draw_factors(sizes, pairs, rng)
+        values[1, point, :, shared] = values[0, point, :, shared]
+    first, second = data.index_of(values.reshape(-1, len(sizes))).reshape(2, points, pairs)
+    return labels, first, second
