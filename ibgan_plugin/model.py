@@ -1,8 +1,8 @@
 """GAN, InfoGAN and IB-GAN: each is the one before it and one component more.
 
-    GAN       z ------------------> G -> x -> D         (Q only watches: it is trained, but G never hears of it)
-    InfoGAN   z ------------------> G -> x -> D, Q      Q's bound of I(z; x) trains G too
-    IB-GAN    z -> e -> r --------> G -> x -> D, Q      and e bounds what r can carry
+GAN       z ------------------> G -> x -> D         (Q only watches: it is trained, but G never hears of it)
+InfoGAN   z ------------------> G -> x -> D, Q      Q's bound of I(z; x) trains G too
+IB-GAN    z -> e -> r --------> G -> x -> D, Q      and e bounds what r can carry
 """
 
 from __future__ import annotations
@@ -203,9 +203,7 @@ class IBGAN(InfoGAN):
 
     def _add_components(self, variant: networks.Variant) -> None:
         widths = (64, 64, 32) if variant == "table4" else (32, 32)
-        self.encoder = networks.RepresentationEncoder(
-            self.z_dim, self.r_dim, widths, batch_norm=variant != "authors"
-        )
+        self.encoder = networks.RepresentationEncoder(self.z_dim, self.r_dim, widths, batch_norm=variant != "authors")
 
     def _representation(self, z_hat: Tensor) -> Tensor:
         return self.encoder(z_hat)[0]

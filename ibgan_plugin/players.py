@@ -53,7 +53,9 @@ class PlayersTrainer:
         self.steps_done = step
         return {name: term.detach() for name, term in terms.items()}
 
-    def _gradients(self, objectives: Mapping[str, Tensor], terms: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
+    def _gradients(
+        self, objectives: Mapping[str, Tensor], terms: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, ...]]:
         """Return d(objective)/d(parameters) for each player."""
         last = list(self.parameters)[-1]
         return {
@@ -77,7 +79,9 @@ class PlayersTrainer:
         left = dict(tensors)
         for name, tensor in self._loss_state().items():
             if f"loss/{name}" not in left or left[f"loss/{name}"].shape != tensor.shape:
-                raise CheckpointError(f"trainer state has no loss/{name} of shape {tuple(tensor.shape)}; it is of another loss")
+                raise CheckpointError(
+                    f"trainer state has no loss/{name} of shape {tuple(tensor.shape)}; it is of another loss"
+                )
             tensor.copy_(left.pop(f"loss/{name}"))
         for player, optimiser in self.optimisers.items():
             for name, parameter in self.parameters[player].items():
@@ -101,7 +105,9 @@ class PlayersTrainer:
 def owned(modules: list[nn.Module]) -> dict[str, nn.Parameter]:
     """Return all parameters of some modules, under names that stay the same between runs."""
     return {
-        f"{index}.{name}": parameter for index, module in enumerate(modules) for name, parameter in module.named_parameters()
+        f"{index}.{name}": parameter
+        for index, module in enumerate(modules)
+        for name, parameter in module.named_parameters()
     }
 
 

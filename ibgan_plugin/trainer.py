@@ -78,7 +78,9 @@ class AdversarialTrainer(PlayersTrainer):
         real_logits = self.model.discriminator(self.model.front(real))
         features = self.model.front(fake)
         fake_logits = self.model.discriminator(features)
-        return Judged(real_logits, fake_logits, self._targets(real_logits, stream), fakes, self.model.reconstructor(features))
+        return Judged(
+            real_logits, fake_logits, self._targets(real_logits, stream), fakes, self.model.reconstructor(features)
+        )
 
     def _targets(self, real_logits: Tensor, stream: torch.Generator) -> Tensor:
         """Ones, or uniform in [0.7, 1.2] (one-sided label smoothing, Table 7)."""
@@ -88,7 +90,9 @@ class AdversarialTrainer(PlayersTrainer):
         uniform = torch.rand(real_logits.shape, generator=stream, device=real_logits.device)
         return low + (high - low) * uniform
 
-    def _gradients(self, objectives: Mapping[str, Tensor], terms: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
+    def _gradients(
+        self, objectives: Mapping[str, Tensor], terms: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, ...]]:
         front_gradients: tuple[Tensor, ...] = ()
         if self.mi_trains_front:
             front_gradients = torch.autograd.grad(

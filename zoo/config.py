@@ -108,7 +108,42 @@ def resolve_config(
         if not found or not key:
             raise SettingError(f"--set {word!r}: expected key=value, such as --set loss.beta=0.2")
         layers[key.strip()] = (value, "--set")
-    return _checked(registry, spec, model, dataset, preset_name, layers)
+    typed_now = {*(typed or {}), *(word.partition("=")[0].strip() for word in words)}
+    return _checked(registry, spec, model, dataset, preset_name, layers, typed_now)
+
+
+# What may differ when a run is resumed: how long it goes on and what it writes, not what it computes.
+RESUMABLE = frozenset({"steps", "log_every", "save_every", "eval_every", "eval_metrics", "device"})
+
+
+def resumed_config(
+    registry: Registry,
+    stored: RunConfig,
+    model: str,
+    dataset: str,
+    *,
+    preset: str | None = None,
+    typed: Mapping[str, Any] | None = None,
+    words: Sequence[str] = (),
+) -> RunConfig:
+    """Return the configuration to resume a run with: the stored one, with what was typed if that may change.
+
+    Raises UsageError for a typed value that would make it another run.
+    """
+    for what, ours, theirs in (("model", stored.model, model), ("dataset", stored.dataset, dataset)):
+        if ours != theirs:
+            raise UsageError(f"the run to resume has {what} {ours!r}, not {theirs!r}; leave --resume out for a new run")
+    if preset is not None and preset != stored.preset:
+        raise UsageError(f"the run to resume has preset {stored.preset!r}, not {preset!r}; leave --preset out")
+    config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
+    before = {key: value for key, value, _ in stored.rows()}
+    for key, value, _ in config.rows():
+        metric_setting = key.partition(".")[0] in config.eval_metrics
+        if value != before.get(key) and key not in RESUMABLE and not metric_setting:
+            raise UsageError(
+                f"the run to resume has {key}={before.get(key)}, not {value}; leave it out, or begin a new run"
+            )
+    return config
 
 
 def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | None:
@@ -132,11 +167,17 @@ def _layers_of(config: RunConfig) -> dict[str, tuple[Any, str]]:
 
 
 def _checked(
-    registry: Registry, spec: ModelSpec, model: str, dataset: str, preset: str, layers: dict[str, tuple[Any, str]]
+    registry: Registry,
+    spec: ModelSpec,
+    model: str,
+    dataset: str,
+    preset: str,
+    layers: dict[str, tuple[Any, str]],
+    typed_now: set[str],
 ) -> RunConfig:
     layers = dict(layers)
     top: dict[str, Any] = {"model": model, "dataset": dataset, "preset": preset}
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = dict.fromkeys(top, "command line")
     for key in ("loss", "trainer"):
         value, source = layers.pop(key, (getattr(spec, key), "default"))
         if not value:
@@ -149,22 +190,29 @@ def _checked(
         if key == "eval_metrics" and isinstance(value, str):
             value = tuple(filter(None, value.split(",")))
         top[key], sources[key] = value, source
+    # A loss or trainer that only a file names must be a registered one.
     targets = {
         "model": resolve(spec.target),
-        "loss": resolve(registry.spec(LossSpec, top["loss"]).target),
-        "trainer": resolve(registry.spec(TrainerSpec, top["trainer"]).target),
+        "loss": resolve(registry.spec(LossSpec, top["loss"], typed="loss" in typed_now).target),
+        "trainer": resolve(registry.spec(TrainerSpec, top["trainer"], typed="trainer" in typed_now).target),
         "dataset": resolve(registry.spec(DatasetSpec, dataset).target),
     }
     for metric in top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default):
         if top.get("eval_every") or "eval_metrics" in top or any(key.startswith(f"{metric}.") for key in layers):
-            targets[metric] = resolve(registry.spec(MetricSpec, metric).target)
+            targets[metric] = resolve(registry.spec(MetricSpec, metric, typed="eval_metrics" in typed_now).target)
     grouped: dict[str, dict[str, Any]] = {part: {} for part in targets}
     replaced = {part for part in ("loss", "trainer") if top[part] != getattr(spec, part)}
     for key, (value, source) in layers.items():
         part, _, name = key.partition(".")
         if part not in targets:
-            raise SettingError(unknown("setting", key, [f"{p}.{n}" for p, t in targets.items() for n in settings.settings_of(t)]))
-        if part in replaced and source not in ("--set", "command line") and name not in settings.settings_of(targets[part]):
+            raise SettingError(
+                unknown("setting", key, [f"{p}.{n}" for p, t in targets.items() for n in settings.settings_of(t)])
+            )
+        if (
+            part in replaced
+            and source not in ("--set", "command line")
+            and name not in settings.settings_of(targets[part])
+        ):
             continue  # the preset speaks of the loss or trainer that another one took the place of
         grouped[part][name] = value
         sources[key] = source

@@ -59,7 +59,9 @@ def check_metrics(
         raise UsageError("no metric named; try --metrics factorvae, or see zoo list metrics")
     foreign = [name for name in metric_settings if name not in metrics]
     if foreign:
-        raise UsageError(f"settings for {foreign[0]!r}, which is not among the metrics asked for ({', '.join(metrics)})")
+        raise UsageError(
+            f"settings for {foreign[0]!r}, which is not among the metrics asked for ({', '.join(metrics)})"
+        )
     return {
         name: settings.validated(resolve(registry.spec(MetricSpec, name).target), metric_settings.get(name, {}), name)
         for name in metrics

@@ -52,6 +52,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         yield temporary
         for file in temporary.iterdir():
+            file.chmod(0o644)
             sync(file)
         sync(temporary)
         temporary.chmod(0o755)

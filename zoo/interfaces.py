@@ -132,14 +132,21 @@ class Metric(Protocol):
 
 
 class Converter(Protocol):
-    """Moves a dataset or a checkpoint to another format (`to`) and/or from it (`from_`)."""
+    """Speaks one foreign format, called by its name; the target is a class without parameters.
 
-    def to(self, source: Any, out: Path) -> Path:
-        """Write `source` (a `Dataset`, or the path of a run or checkpoint) to `out`; return what was written."""
+    It has those of these methods that the format allows, and `zoo convert` says which it lacks.
+    """
+
+    def dataset_to(self, dataset: Dataset, out: Path) -> Path:
+        """Write a dataset in this format; return what was written."""
         ...
 
-    def from_(self, source: Path, out: Path) -> Path:
-        """Read the foreign `source` and write a run directory or dataset to `out`; return what was written."""
+    def checkpoint_to(self, checkpoint: Path, out: Path) -> Path:
+        """Write a run, or one checkpoint in it, in this format; return what was written."""
+        ...
+
+    def checkpoint_from(self, source: Path, out: Path) -> Path:
+        """Read a checkpoint in this format and write it as a run directory that evaluation and training go on from."""
         ...
 
 

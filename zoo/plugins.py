@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from types import SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -47,7 +47,9 @@ class Plugin:
 class PluginManager:
     """All plugins of one process, in the order of their names."""
 
-    def __init__(self, found: list[EntryPoint], *, disabled: frozenset[str] = frozenset(), strict: bool = False) -> None:
+    def __init__(
+        self, found: list[EntryPoint], *, disabled: frozenset[str] = frozenset(), strict: bool = False
+    ) -> None:
         self._strict = strict
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
@@ -126,7 +128,8 @@ class PluginManager:
             if name not in HOOKS:
                 self._report(plugin, unknown("hook", name, HOOKS))
         # Only the known hooks are registered, so that a misspelt one does not cost the plugin its others.
-        known = SimpleNamespace(**{name: getattr(module, name) for name in plugin.hooks})
+        known = ModuleType(plugin.name)
+        vars(known).update({name: getattr(module, name) for name in plugin.hooks})
         try:
             self._pluggy.register(known, plugin.name)
         except pluggy.PluginValidationError as error:

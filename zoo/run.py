@@ -77,7 +77,9 @@ class Checkpoint:
         for file, size in sizes.items():
             found = (path / file).stat().st_size if (path / file).is_file() else None
             if found != size:
-                raise CheckpointError(f"{path / file} is {found or 'no'} bytes, expected {size}; the checkpoint is damaged")
+                raise CheckpointError(
+                    f"{path / file} is {found or 'no'} bytes, expected {size}; the checkpoint is damaged"
+                )
         return cls(path, state)
 
 
@@ -178,7 +180,9 @@ class RunDirectory:
         except Timeout:
             found = _read_json(owner) if owner.is_file() else {}
             by = f"process {found.get('pid', '?')} on {found.get('host', '?')}"
-            raise ZooError(f"{self.path} is being written by {by}; wait for it, stop it, or choose another --out") from None
+            raise ZooError(
+                f"{self.path} is being written by {by}; wait for it, stop it, or choose another --out"
+            ) from None
         except OSError as error:
             raise ZooError(cannot_write(self.path, error)) from error
         try:

@@ -92,9 +92,7 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True)
 class ConverterSpec(Spec):
-    """A converter of datasets or of checkpoints; `zoo.interfaces.Converter` says what the target is."""
-
-    converts: str = "checkpoint"  # or "dataset"
+    """A foreign format, of datasets or checkpoints or both; `zoo.interfaces.Converter` says what the target is."""
 
 
 KINDS: dict[str, type[Spec]] = {

@@ -70,7 +70,9 @@ def train(
         first = checkpoint.step if checkpoint else 0
         run.forget_after(first)
         run.begin(config.model_copy(update={"made_by": provenance(backend)}))
-        terminal.note(f"training {config.model} on {config.dataset}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})")
+        terminal.note(
+            f"training {config.model} on {config.dataset}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})"
+        )
 
         # Train.
         saved = first
@@ -89,7 +91,9 @@ def train(
                     rate = (step - window[0]) / max(time.monotonic() - window[1], 1e-9)
                     run.append("metrics.jsonl", {"step": step, **values, "steps_per_second": round(rate, 3)})
                     window = (step, time.monotonic())
-                    text = "  ".join(f"{name} {value:.3g}" for name, value in values.items() if isinstance(value, float))
+                    text = "  ".join(
+                        f"{name} {value:.3g}" for name, value in values.items() if isinstance(value, float)
+                    )
                 progress.advance(1, text)
                 # Save.
                 due = config.save_every and step % config.save_every == 0
@@ -103,7 +107,9 @@ def train(
                     window = (window[0], window[1] + time.monotonic() - began)
                 if stopped:
                     name = signal.Signals(stopped[0]).name
-                    raise Interrupted(f"stopped by {name} after step {saved:,}; go on with --resume --out {out}", stopped[0])
+                    raise Interrupted(
+                        f"stopped by {name} after step {saved:,}; go on with --resume --out {out}", stopped[0]
+                    )
     return run
 
 
@@ -152,7 +158,11 @@ def _save(run: RunDirectory, step: int, model: torch.nn.Module, trainer: Any) ->
 def _finite(terms: Mapping[str, Tensor], step: int, run: RunDirectory) -> dict[str, float | list[float]]:
     """Bring the terms to Python numbers; this is where the loop waits for the device."""
     values = {name: term.tolist() for name, term in terms.items()}
-    broken = [name for name, value in values.items() if not all(map(math.isfinite, value if isinstance(value, list) else [value]))]
+    broken = [
+        name
+        for name, value in values.items()
+        if not all(map(math.isfinite, value if isinstance(value, list) else [value]))
+    ]
     if broken:
         raise ZooError(f"step {step:,}: {', '.join(broken)} became non-finite; {_last_good(run)}")
     return values
@@ -181,7 +191,9 @@ def _interruptible() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         received.append(number)
-        terminal.note(f"{signal.Signals(number).name}: finishing this step and writing a checkpoint; again to stop at once")
+        terminal.note(
+            f"{signal.Signals(number).name}: finishing this step and writing a checkpoint; again to stop at once"
+        )
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,1 +1,100 @@
-"""The command line."""
+"""The command line: words in, one call of the library, data or one clear line out.
+
+`main` is the one place that maps exceptions to messages and exit codes: 0 done, 1 a failure, 2 wrong usage,
+130 and 143 stopped by a signal. `ZOO_DEBUG=1` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from zoo import terminal
+from zoo.cli import convert, data, evaluate, listing, train
+from zoo.errors import ZooError, unknown
+from zoo.plugins import PluginManager
+from zoo.registry import Registry, default_registry, use_registry
+
+
+class ZooGroup(click.Group):
+    """The top group: commands of plugins join it when it is first asked for commands."""
+
+    _asked_plugins = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all command names, those of plugins included."""
+        self._ask_plugins(ctx)
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command; an unknown name lists the near ones."""
+        self._ask_plugins(ctx)
+        found = super().get_command(ctx, name)
+        if found is None and not ctx.resilient_parsing:
+            raise click.UsageError(unknown("command", name, self.commands), ctx)
+        return found
+
+    def _ask_plugins(self, ctx: click.Context) -> None:
+        if not self._asked_plugins:
+            self._asked_plugins = True
+            if ctx.params.get("no_plugins"):
+                use_registry(Registry(PluginManager.from_environment(no_plugins=True)))
+            default_registry().plugins.add_commands(self)
+
+
+@click.group(cls=ZooGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(package_name="ibgan-plugin", prog_name="zoo")
+@click.option("--no-plugins", is_flag=True, is_eager=True, help="Load no plugin.")
+def cli(no_plugins: bool) -> None:
+    """Train, evaluate and look at generative models.
+
+    Try: zoo list models; zoo train ibgan --dataset color_dsprites --preset demo --out runs/demo
+    """
+
+
+for command in (
+    listing.list_names,
+    listing.plugins,
+    train.train,
+    evaluate.evaluate,
+    data.data,
+    convert.convert,
+):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        result: Any = cli.main(args=arguments, prog_name="zoo", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ZooError as error:
+        return _failed(error, error.exit_code, str(error))
+    except (KeyboardInterrupt, click.Abort):
+        terminal.note("interrupted")
+        return 130
+    except BrokenPipeError:  # the reader of our stdout went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # a bug here, or in a plugin: still one line, with the way to the traceback
+        return _failed(error, 1, f"{type(error).__name__}: {error} (ZOO_DEBUG=1 shows where)")
+
+
+def _failed(error: Exception, code: int, message: str) -> int:
+    if os.environ.get("ZOO_DEBUG", "") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
+    terminal.note("error: " + " ".join(message.split()))
+    return code

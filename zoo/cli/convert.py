@@ -1,0 +1,61 @@
+"""`zoo convert`: datasets and checkpoints to and from other formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo import terminal
+from zoo.cli.options import RegisteredName, data_root_option
+from zoo.errors import UsageError
+from zoo.registry import default_registry
+from zoo.specs import ConverterSpec
+
+out_option = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write it.")
+
+
+@click.group("convert")
+def convert() -> None:
+    """Convert datasets and checkpoints to and from other formats."""
+
+
+@convert.command("dataset")
+@click.argument("name", type=RegisteredName("datasets"))
+@click.option("--to", "to_format", required=True, type=RegisteredName("converters"), help="The format to write.")
+@out_option
+@data_root_option
+def dataset(name: str, to_format: str, out: Path, data_root: Path | None) -> None:
+    """Write dataset NAME in another format."""
+    from zoo.building import build_dataset
+
+    write = _method(to_format, "dataset_to", "write datasets")
+    terminal.out(str(write(build_dataset(default_registry(), name, data_root, {}), out)))
+
+
+@convert.command("checkpoint")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--to", "to_format", type=RegisteredName("converters"), help="The format to write.")
+@click.option("--from", "from_format", type=RegisteredName("converters"), help="The format to read, into a run.")
+@out_option
+def checkpoint(checkpoint: Path, to_format: str | None, from_format: str | None, out: Path) -> None:
+    """Write a run's CHECKPOINT in another format, or read a foreign one into a run."""
+    if (to_format is None) == (from_format is None):
+        raise click.UsageError("give either --to or --from")
+    if to_format is not None:
+        written = _method(to_format, "checkpoint_to", "write checkpoints")(checkpoint, out)
+    else:
+        written = _method(str(from_format), "checkpoint_from", "read checkpoints")(checkpoint, out)
+    terminal.out(str(written))
+
+
+def _method(name: str, method: str, what: str) -> Callable[..., Any]:
+    from zoo.registry import resolve
+
+    converter = resolve(default_registry().spec(ConverterSpec, name).target)()
+    found: Callable[..., Any] | None = getattr(converter, method, None)
+    if found is None:
+        raise UsageError(f"converter {name!r} cannot {what}")
+    return found

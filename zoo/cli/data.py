@@ -1,0 +1,63 @@
+"""`zoo data`: what a dataset needs, and making it ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zoo import terminal
+from zoo.cli.options import RegisteredName, data_root_option, json_option, set_option
+from zoo.errors import UsageError
+from zoo.registry import default_registry
+from zoo.specs import DatasetSpec
+
+name_argument = click.argument("name", type=RegisteredName("datasets"))
+
+
+@click.group("data")
+def data() -> None:
+    """Tell what a dataset needs, and make it ready."""
+
+
+@data.command("info")
+@name_argument
+@data_root_option
+@json_option
+def info(name: str, data_root: Path | None, as_json: bool) -> None:
+    """Tell what is there, what is missing, what to fetch and where to put it."""
+    from zoo.registry import resolve
+
+    spec = default_registry().spec(DatasetSpec, name)
+    if not spec.info:
+        raise UsageError(f"dataset {name!r} has nothing to tell; open it with zoo.load_dataset({name!r})")
+    found = resolve(spec.info)(data_root)
+    if as_json:
+        terminal.out_json(found)
+        return
+    terminal.table([name, ""], [[key, _shown(value)] for key, value in found.items()])
+
+
+@data.command("prepare")
+@name_argument
+@data_root_option
+@set_option("Change how it is prepared, such as size=64.")
+def prepare(name: str, data_root: Path | None, words: tuple[str, ...]) -> None:
+    """Make a dataset ready for fast reading."""
+    from zoo import settings
+    from zoo.registry import resolve
+
+    spec = default_registry().spec(DatasetSpec, name)
+    if not spec.prepare:
+        raise UsageError(f"dataset {name!r} needs no preparation")
+    target = resolve(spec.prepare)
+    values = dict(word.partition("=")[::2] for word in words)
+    terminal.out(str(target(data_root, **settings.validated(target, values, name))))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_shown(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(map(_shown, value)) if any(isinstance(part, dict | str) for part in value) else str(value)
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) and value is not True else str(value)

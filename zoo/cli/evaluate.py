@@ -1,0 +1,85 @@
+"""`zoo eval`: a checkpoint -> scores, as a table or as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo import terminal
+from zoo.cli.options import (
+    checkpoint_argument,
+    data_root_option,
+    device_option,
+    grouped,
+    json_option,
+    model_argument,
+    seed_option,
+    set_option,
+)
+from zoo.registry import default_registry
+
+
+@click.command("eval")
+@model_argument
+@checkpoint_argument
+@click.option("--metrics", required=True, metavar="A,B", help="The metrics, separated by commas; see zoo list metrics.")
+@seed_option
+@json_option
+@set_option("Change a metric's setting, such as factorvae.votes=100.")
+@device_option
+@data_root_option
+def evaluate(
+    model: str,
+    checkpoint: str,
+    metrics: str,
+    seed: int,
+    as_json: bool,
+    words: tuple[str, ...],
+    device: str,
+    data_root: Path | None,
+) -> int:
+    """Score a CHECKPOINT of MODEL: a run directory (its newest checkpoint), one checkpoint, or pretrained:NAME."""
+    from zoo.evaluating import evaluate as run_evaluation
+
+    document = run_evaluation(
+        default_registry(),
+        model,
+        checkpoint,
+        list(dict.fromkeys(filter(None, (name.strip() for name in metrics.split(","))))),
+        seed=seed,
+        metric_settings=grouped(words),
+        device=device,
+        data_root=data_root,
+    )
+    if as_json:
+        terminal.out_json(document)
+    else:
+        _show(document)
+    for name, error in document["errors"].items():
+        terminal.note(f"error: {name}: {error}")
+    return 1 if document["errors"] else 0
+
+
+def _show(document: dict[str, Any]) -> None:
+    from zoo.evaluating import published
+
+    registry = default_registry()
+    rows = []
+    for name, result in document["metrics"].items():
+        paper = published(registry, name, document["model"], document["dataset"])
+        more = [f"{key} {_shown(value)}" for key, value in result.items() if _is_scalar(value) and key != "score"]
+        rows.append([name, _shown(result["score"]), _shown(paper), ", ".join(more)])
+    title = f"{document['model']} on {document['dataset']}, step {document['step']:,}, seed {document['seed']}"
+    terminal.table(["metric", "score", "paper", "more"], rows, title=title)
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,63 @@
+"""Options and argument types that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from zoo.errors import SettingError
+from zoo.registry import default_registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class RegisteredName(click.ParamType):
+    """A name of some kind (`models`, `datasets`, ...), completed from the registry and checked where it is used."""
+
+    name = "name"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the registered names; imports no torch."""
+        return [
+            CompletionItem(spec.name, help=spec.summary)
+            for _, spec in default_registry().entries(self.kind)
+            if spec.name.startswith(incomplete)
+        ]
+
+
+model_argument = click.argument("model", type=RegisteredName("models"))
+checkpoint_argument = click.argument("checkpoint")
+seed_option = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="The seed.")
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps."
+)
+data_root_option = click.option(
+    "--data-root",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where datasets live.  [default: $ZOO_DATA, else the user cache folder]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
+
+
+def set_option(help_text: str) -> Callable[[F], F]:
+    """The `--set key=value` option."""
+    return click.option("--set", "words", multiple=True, metavar="KEY=VALUE", help=help_text)
+
+
+def grouped(words: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """`("fid.num_images=10",)` -> `{"fid": {"num_images": "10"}}`."""
+    groups: dict[str, dict[str, str]] = {}
+    for word in words:
+        key, found, value = word.partition("=")
+        part, dot, name = key.strip().partition(".")
+        if not (found and dot and part and name):
+            raise SettingError(f"--set {word!r}: expected NAME.KEY=VALUE, such as --set factorvae.votes=100")
+        groups.setdefault(part, {})[name] = value
+    return groups
