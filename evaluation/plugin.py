@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from zoo import hookimpl
 from zoo.specs import MetricSpec
 
@@ -65,3 +67,12 @@ def zoo_metrics() -> list[MetricSpec]:
             needs_factors=False,
         ),
     ]
+
+
+@hookimpl
+def zoo_commands(cli: click.Group) -> None:
+    """Pictures and curves."""
+    from ibgan_plugin.evaluation import commands
+
+    for command in (commands.sample, commands.traverse, commands.plot):
+        cli.add_command(command)
