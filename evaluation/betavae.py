@@ -6,16 +6,17 @@ disentanglement_lib's protocol (`beta_vae_sklearn`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from ibgan_plugin.evaluation.estimators import fitted
 from ibgan_plugin.evaluation.representation import (
-    ENCODE_BATCH,
     AtLeastTwo,
-    EncodedImages,
+    Codes,
     Integers,
     draw_factors,
+    encode_sets,
     factor_sizes,
     random_state,
 )
@@ -68,17 +69,15 @@ def betavae(
         "seed": seed,
     }
 
-    # Both sets are drawn before the classifier is fitted, so that every image is encoded once: it draws nothing.
-    labels, first, second = draw_pairs(data, sizes, num_train + num_eval, batch_size, rng)
-    distinct = np.unique(np.concatenate([first.ravel(), second.ravel()]))
-    known = EncodedImages(model, data, distinct, ENCODE_BATCH, what="betavae: encoding images")
+    # The evaluation's points are drawn before the classifier is fitted, whose solver draws nothing.
+    labels = np.empty(num_train + num_eval, np.int64)
+    draws = pair_draws(sizes, labels, batch_size, rng)
+    codes = encode_sets(model, data, draws, rng, 2 * len(labels) * batch_size, what="betavae: encoding images")
     if len(np.unique(labels[:num_train])) < 2:
         reason = "only one factor was drawn in training, so there is nothing to tell apart"
         return metric_result(None, protocol, reason=reason, eval_accuracy=None, train_accuracy=None, converged=None)
 
-    points = np.empty((len(labels), known.codes.shape[1]), np.float64)
-    for row, (one, other) in enumerate(zip(first, second, strict=True)):
-        points[row] = np.abs(known.at(one) - known.at(other)).mean(axis=0)
+    points = np.stack([mean_difference(codes(point)) for point in range(len(labels))]).astype(np.float64)
     classifier, converged = fitted(LogisticRegression(random_state=rng), points[:num_train], labels[:num_train])
     right: NDArray[np.bool_] = classifier.predict(points) == labels
     score = right[num_train:].mean()
@@ -87,16 +86,20 @@ def betavae(
     )
 
 
-def draw_pairs(
-    data: Dataset, sizes: tuple[int, ...], points: int, pairs: int, rng: np.random.RandomState
-) -> tuple[Integers, Integers, Integers]:
-    """Draw int64 (P,) shared factors and the int64 (P, n) indices of the first and second images of each pair."""
-    labels = np.empty(points, np.int64)
-    values = np.empty((2, points, pairs, len(sizes)), np.int64)
-    for point in range(points):
+def pair_draws(sizes: tuple[int, ...], labels: Integers, pairs: int, rng: np.random.RandomState) -> Iterator[Integers]:
+    """Draw points one by one as int64 (2 * `pairs`, F) factors, all first images before all second ones.
+
+    The number of the factor that the two images of each pair share goes into `labels`.
+    """
+    for point in range(len(labels)):
         shared = labels[point] = rng.randint(len(sizes))
-        values[0, point] = draw_factors(sizes, pairs, rng)
-        values[1, point] = draw_factors(sizes, pairs, rng)
-        values[1, point, :, shared] = values[0, point, :, shared]
-    first, second = data.index_of(values.reshape(-1, len(sizes))).reshape(2, points, pairs)
-    return labels, first, second
+        first = draw_factors(sizes, pairs, rng)
+        second = draw_factors(sizes, pairs, rng)
+        second[:, shared] = first[:, shared]
+        yield np.concatenate([first, second])
+
+
+def mean_difference(codes: Codes) -> Codes:
+    """Return the (D,) mean of |first - second| over pairs, given (2n, D) codes of the first and the second images."""
+    first, second = np.split(codes, 2)
+    return np.asarray(np.abs(first - second).mean(axis=0))

@@ -7,7 +7,7 @@ majority-vote classifier from dimensions to factors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from ibgan_plugin.evaluation.representation import (
     EncodedImages,
     Integers,
     draw_factors,
+    draw_sample,
     encode_indices,
+    encode_sets,
     factor_sizes,
     random_state,
 )
@@ -27,6 +29,9 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from zoo.interfaces import Dataset, Encoder
+
+# The batches in which disentanglement_lib encodes the images for the variances.
+DLIB_ENCODE_BATCH = 64
 
 # dSprites' size: the most images that "the entire dataset" is taken literally for.
 LARGEST_ENTIRE_DATASET = 737_280
@@ -106,15 +111,13 @@ def factorvae(
         accuracies = {"eval_accuracy": 0.0, "vote_table": none, "eval_vote_table": none, "factors": names}
         return metric_result(0.0, protocol, reason=reason, **accuracies, classifier=[None] * len(variances), **dims)
 
-    draws = draw_votes(data, sizes, 2 * votes, samples_per_vote, rng)
+    fixed = np.empty(2 * votes, np.int64)
+    drawn = np.stack([data.index_of(factors) for factors in vote_draws(sizes, fixed, samples_per_vote, rng)])
     if not entire:
-        distinct = np.unique(draws.indices)
-        known = EncodedImages(model, data, distinct, batch_size, what="factorvae: encoding the votes")
-    winners = np.array(
-        [least_varying(known.at(row).astype(np.float64), variances, active) for row in draws.indices], np.int64
-    )
-    training = vote_table(draws.factors[:votes], winners[:votes], table_shape)
-    fresh = vote_table(draws.factors[votes:], winners[votes:], table_shape)
+        known = EncodedImages(model, data, np.unique(drawn), batch_size, what="factorvae: encoding the votes")
+    winners = np.array([least_varying(known.at(row).astype(np.float64), variances, active) for row in drawn])
+    training = vote_table(fixed[:votes], winners[:votes], table_shape)
+    fresh = vote_table(fixed[votes:], winners[votes:], table_shape)
     classifier = training.argmax(axis=0)
     return metric_result(
         accuracy(classifier, training),
@@ -175,12 +178,9 @@ def factorvae_dlib(
         "seed": seed,
     }
 
-    sample = data.index_of(draw_factors(sizes, num_variance_estimate, rng))
-    draws = draw_votes(data, sizes, num_train + num_eval, batch_size, rng)
-    distinct = np.unique(np.concatenate([sample, draws.indices.ravel()]))
-    known = EncodedImages(model, data, distinct, ENCODE_BATCH, what="factorvae_dlib: encoding images")
-
-    variances = known.at(sample).var(axis=0, ddof=1)
+    variances = draw_sample(
+        model, data, sizes, num_variance_estimate, rng, DLIB_ENCODE_BATCH, what="factorvae_dlib: encoding for variances"
+    ).var(axis=0, ddof=1)
     active = (np.sqrt(variances) >= prune_threshold) & (variances > 0)
     if not active.any():
         return metric_result(
@@ -193,10 +193,13 @@ def factorvae_dlib(
             num_active_dims_dlib=0,
         )
 
-    winners = np.array([least_varying(known.at(row), variances, active) for row in draws.indices], np.int64)
+    fixed = np.empty(num_train + num_eval, np.int64)
+    draws = vote_draws(sizes, fixed, batch_size, rng)
+    codes = encode_sets(model, data, draws, rng, len(fixed) * batch_size, what="factorvae_dlib: encoding images")
+    winners = np.array([least_varying(codes(vote), variances, active) for vote in range(len(fixed))])
     shape = (len(sizes), len(variances))
-    training = vote_table(draws.factors[:num_train], winners[:num_train], shape)
-    fresh = vote_table(draws.factors[num_train:], winners[num_train:], shape)
+    training = vote_table(fixed[:num_train], winners[:num_train], shape)
+    fresh = vote_table(fixed[num_train:], winners[num_train:], shape)
     classifier = training.argmax(axis=0)
     score = accuracy(classifier, fresh)
     return metric_result(
@@ -209,28 +212,16 @@ def factorvae_dlib(
     )
 
 
-@dataclass(frozen=True)
-class VoteDraws:
-    """The draws of many votes: int64 (V,) fixed factors and int64 (V, n) image indices."""
+def vote_draws(sizes: tuple[int, ...], fixed: Integers, samples: int, rng: np.random.RandomState) -> Iterator[Integers]:
+    """Draw votes one by one, in disentanglement_lib's order, as int64 (`samples`, F) factors; note each in `fixed`.
 
-    factors: Integers
-    indices: Integers
-
-
-def draw_votes(
-    data: Dataset, sizes: tuple[int, ...], votes: int, samples: int, rng: np.random.RandomState
-) -> VoteDraws:
-    """Draw `votes` votes of `samples` images, in disentanglement_lib's order.
-
-    Per vote the fixed factor's number, then `samples` values of each factor; the fixed one keeps its first value.
+    Per vote the number of the fixed factor, then `samples` values of each factor; the fixed one keeps its first value.
     """
-    factors = np.empty(votes, np.int64)
-    values = np.empty((votes, samples, len(sizes)), np.int64)
-    for vote in range(votes):
-        fixed = factors[vote] = rng.randint(len(sizes))
-        values[vote] = draw_factors(sizes, samples, rng)
-        values[vote, :, fixed] = values[vote, 0, fixed]
-    return VoteDraws(factors, data.index_of(values.reshape(-1, len(sizes))).reshape(votes, samples))
+    for vote in range(len(fixed)):
+        factor = fixed[vote] = rng.randint(len(sizes))
+        factors = draw_factors(sizes, samples, rng)
+        factors[:, factor] = factors[0, factor]
+        yield factors
 
 
 def least_varying(codes: Codes, variances: NDArray[np.floating], active: NDArray[np.bool_]) -> int:

@@ -6,6 +6,7 @@ here and there (https://github.com/google-research/disentanglement_lib).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -49,24 +50,23 @@ def draw_factors(sizes: tuple[int, ...], num: int, rng: np.random.RandomState) -
     return np.stack([rng.randint(size, size=num) for size in sizes], axis=1).astype(np.int64, copy=False)
 
 
-def images_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> torch.Tensor:
-    """Return float32 (n, C, H, W) in [0, 1], contiguous, from uint8 (n, H, W, C).
+def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return float32 (n, C, H, W) in [0, 1], contiguous, from (n, H, W, C): uint8, or floats in [0, 1].
 
     Contiguous although channels_last would cost nothing for colour images: encoders of other projects use `view`.
     The bytes, a quarter of the floats, are what moves to the device.
     """
     n, height, width, channels = images.shape
-    bytes_ = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    if channels == 1:
-        return bytes_.view(n, 1, height, width).to(torch.float32).div_(255)
-    floats = torch.empty((n, channels, height, width), dtype=torch.float32, device=device)
-    return floats.copy_(bytes_.permute(0, 3, 1, 2)).div_(255)
+    source = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    pixels = source.view(n, 1, height, width) if channels == 1 else source.permute(0, 3, 1, 2)
+    floats = torch.empty((n, channels, height, width), dtype=torch.float32, device=device).copy_(pixels)
+    return floats.div_(255) if source.dtype == torch.uint8 else floats
 
 
-def encode_images(model: Encoder, images: NDArray[np.uint8]) -> Codes:
-    """Return the (n, D) codes of uint8 (n, H, W, C) images, in the encoder's own precision (at least float32).
+def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
+    """Return the (n, D) codes of (n, H, W, C) images, uint8 or floats in [0, 1].
 
-    Raises MetricError where the model has no `encode`, where that fails or returns another shape, and where codes are
+    They keep the encoder's own precision, float32 at least. Raises MetricError where the model has no `encode`, where that fails or returns another shape, and where codes are
     not finite.
     """
     name = type(model).__name__
@@ -99,22 +99,9 @@ def encode_indices(
     model: Encoder, data: Dataset, indices: Integers, batch_size: int, *, what: str = "encoding images"
 ) -> Codes:
     """Return the (n, D) codes of the images at int64 (n,) indices, `batch_size` images a call, with progress."""
-    codes: Codes | None = None
-    with progress(what, len(indices)) as bar:
-        for start in range(0, len(indices), batch_size):
-            batch = indices[start : start + batch_size]
-            part = encode_images(model, data.images(batch))
-            if codes is None:
-                codes = np.empty((len(indices), part.shape[1]), part.dtype)
-            elif part.shape[1] != codes.shape[1]:
-                raise MetricError(
-                    f"{type(model).__name__}.encode returned {part.shape[1]} dimensions for one batch and "
-                    f"{codes.shape[1]} for another; expected the same for all"
-                )
-            codes[start : start + len(batch)] = part
-            bar.advance(len(batch))
-    assert codes is not None, "no indices"
-    return codes
+    starts = range(0, len(indices), batch_size)
+    batches = (data.images(indices[start : start + batch_size]) for start in starts)
+    return _encode_batches(model, batches, len(indices), what)
 
 
 class EncodedImages:
@@ -136,6 +123,10 @@ class EncodedImages:
         return self.codes[indices if self._whole else np.searchsorted(self._indices, indices)]
 
 
+# The following are disentanglement_lib's draws. A dataset whose observations are random there has
+# `observe(indices, random_state)`: NHWC floats in [0, 1], drawn from the same generator right after the factors.
+
+
 def draw_codes(
     model: Encoder,
     data: Dataset,
@@ -148,13 +139,86 @@ def draw_codes(
 ) -> tuple[Codes, Integers]:
     """Draw `num` images uniformly over the factors; return their (num, D) codes and int64 (num, F) factors.
 
-    The factors are drawn `batch_size` at a time and encoded in the same batches, as disentanglement_lib does: the
-    batch size is part of the protocol, since it decides which draws are which factor.
+    The factors are drawn `batch_size` at a time and encoded in the same batches: the batch size is part of the
+    protocol, since it decides which draws are which factor.
     """
-    factors = np.concatenate(
-        [draw_factors(sizes, min(batch_size, num - start), rng) for start in range(0, num, batch_size)]
-    )
-    return encode_indices(model, data, data.index_of(factors), batch_size, what=what), factors
+    factors = np.empty((num, len(sizes)), np.int64)
+
+    def batches() -> Iterator[NDArray[Any]]:
+        for start in range(0, num, batch_size):
+            drawn = draw_factors(sizes, min(batch_size, num - start), rng)
+            factors[start : start + len(drawn)] = drawn
+            yield _observed(data, data.index_of(drawn), rng)
+
+    return _encode_batches(model, batches(), num, what), factors
+
+
+def draw_sample(
+    model: Encoder,
+    data: Dataset,
+    sizes: tuple[int, ...],
+    num: int,
+    rng: np.random.RandomState,
+    batch_size: int,
+    *,
+    what: str = "encoding images",
+) -> Codes:
+    """The same where all factors are drawn before the first image: (num, D) codes, encoded `batch_size` a call."""
+    indices = data.index_of(draw_factors(sizes, num, rng))
+    # Observations drawn in pieces are those drawn at once: one stream of numbers, image after image.
+    batches = (_observed(data, indices[start : start + batch_size], rng) for start in range(0, num, batch_size))
+    return _encode_batches(model, batches, num, what)
+
+
+def encode_sets(
+    model: Encoder,
+    data: Dataset,
+    sets: Iterable[Integers],
+    rng: np.random.RandomState,
+    num_images: int,
+    *,
+    what: str = "encoding images",
+) -> Callable[[int], Codes]:
+    """Encode sets of images (a vote's), given by int64 (n, F) factors that `sets` draws from `rng` one after the other.
+
+    Returns a function from a set's number to its (n, D) codes. An image that many sets hold is encoded once; random
+    observations never come twice, and are encoded set by set, `num_images` of them in all.
+    """
+    if hasattr(data, "observe"):
+        with progress(what, num_images) as bar:
+            encoded = []
+            for factors in sets:
+                encoded.append(encode_images(model, _observed(data, data.index_of(factors), rng)))
+                bar.advance(len(factors))
+        return encoded.__getitem__
+    indices = [data.index_of(factors) for factors in sets]
+    known = EncodedImages(model, data, np.unique(np.concatenate(indices)), ENCODE_BATCH, what=what)
+    return lambda number: known.at(indices[number])
+
+
+def _observed(data: Dataset, indices: Integers, rng: np.random.RandomState) -> NDArray[Any]:
+    observe = getattr(data, "observe", None)
+    return data.images(indices) if observe is None else observe(indices, rng)
+
+
+def _encode_batches(model: Encoder, batches: Iterable[NDArray[Any]], num_images: int, what: str) -> Codes:
+    codes: Codes | None = None
+    done = 0
+    with progress(what, num_images) as bar:
+        for images in batches:
+            part = encode_images(model, images)
+            if codes is None:
+                codes = np.empty((num_images, part.shape[1]), part.dtype)
+            elif part.shape[1] != codes.shape[1]:
+                raise MetricError(
+                    f"{type(model).__name__}.encode returned {part.shape[1]} dimensions for one batch and "
+                    f"{codes.shape[1]} for another; expected the same for all"
+                )
+            codes[done : done + len(part)] = part
+            done += len(part)
+            bar.advance(len(part))
+    assert codes is not None, "no images"
+    return codes
 
 
 def _device_of(model: Any) -> torch.device | str:
