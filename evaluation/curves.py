@@ -73,8 +73,8 @@ def plot_run(run: Path) -> Figure:
     if scores:
         panel = next(axes)
         for index, (metric, points) in enumerate(scores.items()):
-            at, values = zip(*points, strict=True)
-            panel.plot(at, values, marker="o", markersize=3, label=metric, **_look(index))
+            at, score = zip(*points, strict=True)
+            panel.plot(at, score, marker="o", markersize=3, label=metric, **_look(index))
             best = max(points, key=lambda point: point[1])
             panel.annotate(f"{best[1]:.2f} at {best[0]:,}", best, textcoords="offset points", xytext=(4, 4))
         panel.set_ylabel("score")

@@ -19,7 +19,7 @@ RESERVED = frozenset({"seed", "backend", "progress"})
 
 def settings_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the settings that a target declares, in order, with annotations resolved."""
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]  # read, not called
+    function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function, include_extras=True)
     return {
         name: parameter.replace(annotation=hints.get(name, Any))

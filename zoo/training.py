@@ -68,8 +68,12 @@ def train(
             load_weights(model, checkpoint)
             trainer.load(checkpoint.tensors("trainer.safetensors"), checkpoint.state["trainer"])
         first = checkpoint.step if checkpoint else 0
+        if first >= config.steps:
+            terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
+            return run
         run.forget_after(first)
-        run.begin(config.model_copy(update={"made_by": provenance(backend)}))
+        made_by = run.config.made_by if run.exists() else {}
+        run.begin(config.model_copy(update={"made_by": made_by | {f"from step {first + 1}": provenance(backend)}}))
         terminal.note(
             f"training {config.model} on {config.dataset}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})"
         )
@@ -157,7 +161,7 @@ def _save(run: RunDirectory, step: int, model: torch.nn.Module, trainer: Any) ->
 
 def _finite(terms: Mapping[str, Tensor], step: int, run: RunDirectory) -> dict[str, float | list[float]]:
     """Bring the terms to Python numbers; this is where the loop waits for the device."""
-    values = {name: term.tolist() for name, term in terms.items()}
+    values: dict[str, float | list[float]] = {name: term.tolist() for name, term in terms.items()}
     broken = [
         name
         for name, value in values.items()

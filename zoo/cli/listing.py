@@ -34,7 +34,7 @@ def plugins(as_json: bool) -> None:
     registry = default_registry()
     for kind in KINDS:  # a plugin whose hook raises shows as broken only once it was asked
         registry.names(kind)
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "name": plugin.name,
             "distribution": plugin.distribution,
