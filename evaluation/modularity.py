@@ -73,8 +73,9 @@ def modularity(
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     deviation[deviation == 0] = 1  # a dead code becomes 0, not NaN
     train, test = (train - mean) / deviation, (test - mean) / deviation
-    areas_train, areas_test, converged = [], [], True
-    lacking = 0
+    areas_train: list[Any] = []
+    areas_test: list[Any] = []
+    converged, lacking = True, 0
     with progress("modularity: fitting classifiers", sum(sizes[factor] for factor in used)) as bar:
         for factor in used:
             labels = train_factors[:, factor]

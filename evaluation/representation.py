@@ -66,8 +66,8 @@ def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> t
 def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
     """Return the (n, D) codes of (n, H, W, C) images, uint8 or floats in [0, 1].
 
-    They keep the encoder's own precision, float32 at least. Raises MetricError where the model has no `encode`, where that fails or returns another shape, and where codes are
-    not finite.
+    They keep the encoder's own precision, float32 at least. Raises MetricError where the model has no `encode`, where
+    that fails or returns another shape, and where codes are not finite.
     """
     name = type(model).__name__
     if not callable(getattr(model, "encode", None)):

@@ -6,7 +6,7 @@ After "Challenging Common Assumptions in the Unsupervised Learning of Disentangl
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from ibgan_plugin.evaluation.degenerate import joined, varying
@@ -18,6 +18,8 @@ from pydantic import PositiveInt
 from scipy.linalg import sqrtm
 
 from zoo.interfaces import Dataset, Encoder
+
+Matrix: TypeAlias = NDArray[np.floating]
 
 
 def unsupervised(
@@ -55,7 +57,7 @@ def unsupervised(
         model, data, sizes, num_train, random_state(seed), batch_size, what="unsupervised: encoding images"
     )
     active = varying(codes)
-    covariance = np.atleast_2d(np.cov(codes[:, active], rowvar=False)) if active.any() else np.zeros((0, 0))
+    covariance: Matrix = np.atleast_2d(np.cov(codes[:, active], rowvar=False)) if active.any() else np.zeros((0, 0))
     singular = bool(active.any()) and _is_singular(covariance)
     total = gaussian_total_correlation(covariance) if active.any() and not singular else None
     distance = gaussian_wasserstein_correlation(covariance, singular=singular) if active.any() else None
@@ -87,12 +89,12 @@ def unsupervised(
     )
 
 
-def gaussian_total_correlation(covariance: NDArray[np.float64]) -> float:
+def gaussian_total_correlation(covariance: Matrix) -> float:
     """KL(N(0, C) | N(0, diag C)) in nats, for a (D, D) covariance C of full rank."""
     return float(0.5 * (np.sum(np.log(np.diag(covariance))) - np.linalg.slogdet(covariance)[1]))
 
 
-def gaussian_wasserstein_correlation(covariance: NDArray[np.float64], *, singular: bool = False) -> float:
+def gaussian_wasserstein_correlation(covariance: Matrix, *, singular: bool = False) -> float:
     """The squared 2-Wasserstein distance of N(0, C) and N(0, diag C), for a (D, D) covariance C.
 
     scipy's matrix root, except where C is singular: the root of a nonsymmetric singular matrix is ill-conditioned, and
@@ -108,6 +110,6 @@ def gaussian_wasserstein_correlation(covariance: NDArray[np.float64], *, singula
     return float(2 * np.trace(covariance) - 2 * root_trace)
 
 
-def _is_singular(covariance: NDArray[np.float64]) -> bool:
+def _is_singular(covariance: Matrix) -> bool:
     scale = np.sqrt(np.diag(covariance))
     return bool(np.linalg.matrix_rank(covariance / scale[:, np.newaxis] / scale, hermitian=True) < len(covariance))

@@ -36,6 +36,17 @@ class FactoredImages:
         return np.stack(np.unravel_index(indices, self.factor_sizes), axis=1).astype(np.int64)
 
 
+class NoisyFactoredImages(FactoredImages):
+    """The same with random observations: pixel (1, 0) is uniform noise, and `observe` draws it."""
+
+    name = "noisy"
+
+    def observe(self, indices: NDArray[np.int64], random_state: np.random.RandomState) -> NDArray[np.float64]:
+        images = self.images(indices) / 255
+        images[:, 1, 0, :] = random_state.uniform(0, 1, (len(indices), 1))
+        return images
+
+
 class FactorEncoder:
     """Reads the factors off the image and codes them as `transform(float64 (n, F)) -> (n, D)`."""
 
@@ -49,6 +60,14 @@ class FactorEncoder:
     def encode(self, images: torch.Tensor):
         self.encoded += len(images)
         return self.transform(self.factors(images))
+
+
+class NoiseReadingEncoder(FactorEncoder):
+    """Codes of the factors plus the image's noise, in float32 as networks give them."""
+
+    def encode(self, images: torch.Tensor):
+        noise = images[:, 0, 1, :1].numpy()
+        return (self.transform(self.factors(images)) + 2 * noise).astype(np.float32)
 
 
 def identity(factors):
@@ -87,6 +106,16 @@ REPRESENTATIONS = {
     "constant": constant,
     "NaN": nan,
 }
+
+
+@pytest.fixture
+def noisy_data() -> NoisyFactoredImages:
+    return NoisyFactoredImages()
+
+
+@pytest.fixture
+def noise_reading_encoder() -> NoiseReadingEncoder:
+    return NoiseReadingEncoder(rotated)
 
 
 @pytest.fixture

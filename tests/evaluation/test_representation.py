@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+from ibgan_plugin.evaluation.representation import (
+    EncodedImages,
+    draw_factors,
+    encode_images,
+    encode_indices,
+    images_tensor,
+    random_state,
+)
+
+from zoo.errors import MetricError, SettingError
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_become_channels_first_floats_that_can_be_viewed(channels):
+    images = np.random.default_rng(0).integers(0, 256, (5, 6, 7, channels), dtype=np.uint8)
+    tensor = images_tensor(images)
+    assert tensor.dtype == torch.float32
+    np.testing.assert_array_equal(tensor.numpy(), np.moveaxis(images, 3, 1).astype(np.float32) / np.float32(255))
+    assert tensor.stride() == torch.empty(5, channels, 6, 7).stride()
+
+
+def test_float_images_keep_their_values():
+    images = np.random.default_rng(0).uniform(size=(2, 4, 4, 3))
+    np.testing.assert_array_equal(images_tensor(images).numpy(), np.moveaxis(images, 3, 1).astype(np.float32))
+
+
+def test_one_draw_a_factor_in_order():
+    drawn = draw_factors((3, 5), 4, random_state(0))
+    rng = np.random.RandomState(0)
+    first, second = rng.randint(3, size=4), rng.randint(5, size=4)
+    assert drawn.dtype == np.int64
+    assert drawn.T.tolist() == [first.tolist(), second.tolist()]
+
+
+class Returns:
+    def __init__(self, codes):
+        self.codes = codes
+
+    def encode(self, images):
+        if isinstance(self.codes, Exception):
+            raise self.codes
+        return self.codes
+
+
+PIXELS = np.zeros((2, 8, 8, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("returned", "dtype"),
+    [
+        (torch.ones(2, 3), np.float32),
+        (torch.ones(2, 3, requires_grad=True), np.float32),
+        (torch.ones(2, 3, dtype=torch.bfloat16), np.float32),
+        (torch.ones(2, 3, dtype=torch.float16), np.float32),
+        (np.ones((2, 3), np.float16), np.float32),
+        (np.ones((2, 3)), np.float64),
+        (np.ones((2, 3), np.int32), np.float64),
+        ([[1, 1, 1], [1, 1, 1]], np.float64),
+    ],
+)
+def test_whatever_holds_numbers_is_taken(returned, dtype):
+    codes = encode_images(Returns(returned), PIXELS)
+    assert codes.dtype == dtype
+    np.testing.assert_array_equal(codes, np.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (np.ones((3, 3)), r"shape \(3, 3\) for 2 images; expected \(2, D\)"),
+        (np.ones(2), r"shape \(2,\)"),
+        (np.ones((2, 0)), r"shape \(2, 0\)"),
+        (np.array([[1.0, np.nan], [1.0, 1.0]]), "NaN.*1 of 2 images"),
+        (np.array([[1.0, np.inf], [1.0, 1.0]]), "infinite.*1 of 2 images"),
+        (np.full((2, 2), 1e30, np.float32), "larger than 1e.16 for 2 of 2"),
+        (np.array([["a"], ["b"]]), "expected an array of floats"),
+        (np.ones((2, 2), complex), "expected an array of floats"),
+        (
+            RuntimeError("expected 3 channels\nin a long story"),
+            r"failed on float32 images of shape \(2, 1, 8, 8\): exp",
+        ),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_what_is_no_representation_is_refused_in_one_line(returned, message):
+    with pytest.raises(MetricError, match=message) as raised:
+        encode_images(Returns(returned), PIXELS)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_without_encode_is_named():
+    with pytest.raises(MetricError, match="int has no encode method"):
+        encode_images(3, PIXELS)
+
+
+def test_the_number_of_dimensions_must_not_change(data):
+    class Growing:
+        def encode(self, images):
+            return np.ones((len(images), len(images)))
+
+    with pytest.raises(MetricError, match="4 dimensions for one batch and 6 for another"):
+        encode_indices(Growing(), data, np.arange(10), 6)
+
+
+def test_encoding_is_batched_and_in_order(data, representation):
+    encoder = representation("identity")
+    indices = np.array([7, 300, 7, 11])
+    np.testing.assert_array_equal(encode_indices(encoder, data, indices, 3), data.factors_of(indices))
+    assert encoder.encoded == 4
+
+
+def test_codes_are_looked_up_by_index(data, representation):
+    for indices in (np.arange(len(data)), np.array([2, 40, 41, 359])):
+        known = EncodedImages(representation("identity"), data, indices, 100)
+        asked = indices[[-1, 0, 1, 1]]
+        np.testing.assert_array_equal(known.at(asked), data.factors_of(asked))
+
+
+def test_images_go_to_the_device_of_the_model():
+    class OnMeta(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1, device="meta"))
+
+        def encode(self, images):
+            assert images.device.type == "meta"
+            return np.ones((len(images), 2))
+
+    assert encode_images(OnMeta(), PIXELS).shape == (2, 2)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_are_those_of_the_legacy_generator(seed):
+    with pytest.raises(SettingError, match="0 to 2"):
+        random_state(seed)
