@@ -14,7 +14,7 @@ import numpy as np
 from ibgan_plugin.adapters import dsprites_official as official
 from ibgan_plugin.adapters.dsprites_renderer import PACKED_BYTES, SIDE, SPACE, VERSION, draw_all
 from ibgan_plugin.adapters.factors import checked_indices, named
-from ibgan_plugin.adapters.store import ARRAY, Made, Store, open_made_from, open_or_make
+from ibgan_plugin.adapters.store import ARRAY, PREPARED, Made, Store, open_made_from, open_or_make
 
 from zoo.data_root import data_root as resolved
 from zoo.errors import DataError
@@ -102,11 +102,11 @@ _DRAWING = {"source": "drawn", "renderer": VERSION}
 
 
 def _drawn(root: Path) -> Path:
-    return root / "dsprites" / "drawn"
+    return root / PREPARED / "dsprites" / "drawn"
 
 
 def _imported(root: Path) -> Path:
-    return root / "dsprites" / "imported"
+    return root / PREPARED / "dsprites" / "imported"
 
 
 def _draw() -> Made:

@@ -8,7 +8,6 @@ which is not read), and the HDF5 with `imgs`, `latents/values`, `latents/classes
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ibgan_plugin.adapters.dsprites_renderer import SIDE, SPACE
 from ibgan_plugin.adapters.factors import FactorSpace
+from ibgan_plugin.adapters.places import search_roots
 from ibgan_plugin.adapters.store import Made
 
 from zoo.errors import DataError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 STEM = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 SUFFIXES = (".npz", ".hdf5", ".h5")
-DISENTANGLEMENT_LIB = "DISENTANGLEMENT_LIB_DATA"
 BLOCK = 4096  # images unpacked at a time: 16 MiB
 HDF5_BLOCK = 23040  # the official file's chunks are this many images deep: 90 MiB
 
@@ -38,9 +37,7 @@ Read = Callable[[int], "NDArray[Any]"]
 
 def find(root: Path) -> Path | None:
     """Return the official file: in the data root, in its `dsprites/`, or in disentanglement_lib's data folder."""
-    folders = [root, root / "dsprites"]
-    if theirs := os.environ.get(DISENTANGLEMENT_LIB):
-        folders.append(Path(theirs).expanduser() / "dsprites")
+    folders = [root, *(each / "dsprites" for each in search_roots(root))]
     candidates = (folder / f"{STEM}{suffix}" for suffix in SUFFIXES for folder in folders)
     return next((path.absolute() for path in candidates if path.is_file()), None)
 

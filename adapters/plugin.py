@@ -22,4 +22,7 @@ def zoo_datasets() -> list[DatasetSpec]:
         _dataset("color_dsprites", "dSprites in 512 colours, six factors; no download"),
         _dataset("color_dsprites_dlib", "disentanglement_lib's: a random colour an image, as noise"),
         _dataset("noisy_dsprites", "disentanglement_lib's: white sprites on uniform noise"),
+        _dataset("chairs3d", "86,366 renderings of 1,393 chairs, gray, 64x64; from the publisher's files"),
+        _dataset("celeba", "202,599 aligned faces, cropped, 64x64; from the publisher's files"),
+        _dataset("image_folder", "any tree or archive of images"),
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = 1  # of the store; a store of another format is made anew
+PREPARED = "prepared"  # the folder of the data root that all stores lie in, apart from what the user puts there
 ARRAY, RECORD = "images.npy", "record.json"
 SAMPLED_ROWS = 64
 
@@ -99,15 +100,33 @@ def write(folder: Path, made_from: dict[str, Any], made: Made) -> None:
                 rows += len(block)
         if rows != made.shape[0]:
             raise DataError(f"{folder}: {rows:,} rows came where {made.shape[0]:,} were expected")
-        record = {
-            "format": FORMAT,
-            "shape": list(made.shape),
-            "made_from": made_from,
-            **made.record,
-            "sha256": whole.digest.hexdigest(),
-            "sampled_sha256": sampled_sha256(np.load(temporary / ARRAY, mmap_mode="r")),
-        }
-        (temporary / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        _write_record(temporary, made_from, made.record, whole.digest.hexdigest())
+
+
+def adopt(
+    folder: Path, array: Path, made_from: dict[str, Any], record: dict[str, Any], files: Mapping[str, str]
+) -> None:
+    """Make a store of a finished .npy file, which is moved into it, and of text `files` to stand beside it."""
+    with array.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with writing_folder(folder) as temporary:
+        array.replace(temporary / ARRAY)
+        for name, text in files.items():
+            (temporary / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+        _write_record(temporary, made_from, record, digest)
+
+
+def _write_record(folder: Path, made_from: dict[str, Any], more: dict[str, Any], sha256: str) -> None:
+    rows = np.load(folder / ARRAY, mmap_mode="r")
+    record = {
+        "format": FORMAT,
+        "shape": list(rows.shape),
+        "made_from": made_from,
+        **more,
+        "sha256": sha256,
+        "sampled_sha256": sampled_sha256(rows),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_header(file: Any, shape: tuple[int, ...]) -> None:

@@ -77,7 +77,7 @@ def test_processes_that_start_at_once_on_an_empty_root_all_get_the_images(tmp_pa
     printed = [process.communicate(timeout=120)[0].strip() for process in running]
     expected = hashlib.sha256(dsprites(drawn).images(np.arange(0, 737280, 997)).tobytes()).hexdigest()
     assert printed == [expected] * 4
-    assert sorted(path.name for path in (tmp_path / "dsprites").iterdir()) == [".drawn.lock", "drawn"]
+    assert sorted(path.name for path in (tmp_path / "prepared" / "dsprites").iterdir()) == [".drawn.lock", "drawn"]
 
 
 def test_a_root_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -155,4 +155,4 @@ def test_a_damaged_official_file_is_told_not_passed_over(tmp_path: Path) -> None
     assert info(tmp_path)["source"] == str(path)
     with pytest.raises(DataError, match=str(path)):
         dsprites(tmp_path)
-    assert not (tmp_path / "dsprites" / "imported").exists()
+    assert not (tmp_path / "prepared" / "dsprites" / "imported").exists()

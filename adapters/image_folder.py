@@ -1,0 +1,74 @@
+"""Any tree or archive of images, as a dataset without factors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from ibgan_plugin.adapters.photographs import Collection, Photographs, find, store_folder
+from ibgan_plugin.adapters.preparation import Layout
+from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
+from ibgan_plugin.adapters.sources import ARCHIVES
+
+from zoo.data_root import data_root as resolved
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+LAYOUT = Layout(name="image_folder", wanted=lambda name: name.lower().endswith(ENDINGS))
+
+
+def image_folder(
+    data_root: Path | None = None,
+    *,
+    source: str | None = None,
+    size: Size = 64,
+    crop: Crop = "square",
+    grayscale: bool = False,
+) -> Photographs:
+    """Return the images of a folder, its subfolders included, or of an archive, prepared where they are not yet.
+
+    `source` is the folder or archive, by default `image_folder` in the data root. Files are images by the ending of
+    their name; others are left out. `crop` is the side of a centred square, "square" for the largest one, None for the
+    whole image, squeezed to `size` x `size`. DataError where an image is damaged.
+    """
+    return _collection(data_root, source, Recipe(size, crop, grayscale)).open()
+
+
+def prepare(
+    data_root: Path | None = None,
+    *,
+    source: str | None = None,
+    size: Size = 64,
+    crop: Crop = "square",
+    grayscale: bool = False,
+) -> Path:
+    """Make the store, anew where the files have changed since; return its folder."""
+    return _collection(data_root, source, Recipe(size, crop, grayscale)).prepare()
+
+
+def info(data_root: Path | None = None) -> dict[str, Any]:
+    """Tell what is there and what is missing, as plain JSON values; of the default source."""
+    return _collection(data_root, None, Recipe(crop="square")).info()
+
+
+def _collection(data_root: Path | None, source: str | None, recipe: Recipe) -> Collection:
+    root = resolved(data_root)
+    if source is None:
+        path = find(root, ".", [LAYOUT.name])
+        label = recipe.label
+    else:
+        path = Path(source).expanduser().absolute()
+        label = f"{recipe.label}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    fetch = (
+        f"put the images in {root / LAYOUT.name}, or an archive of them ({', '.join(ARCHIVES)}) beside it, or name a "
+        "folder or archive with the setting source"
+    )
+    return Collection(
+        layout=LAYOUT,
+        recipe=recipe,
+        folder=store_folder(root, LAYOUT.name, label),
+        path=path if path is not None and path.exists() else None,
+        fetch=fetch if source is None else f"there is no folder or archive {path}",
+    )

@@ -1,0 +1,150 @@
+"""Datasets of image files: what `chairs3d`, `celeba` and `image_folder` share. They have no ground-truth factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ibgan_plugin.adapters.factors import checked_indices
+from ibgan_plugin.adapters.places import search_roots
+from ibgan_plugin.adapters.preparation import Layout, prepare
+from ibgan_plugin.adapters.recipe import Recipe
+from ibgan_plugin.adapters.sources import ARCHIVES, source
+from ibgan_plugin.adapters.store import ARRAY, PREPARED, RECORD, Store
+
+from zoo.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+
+class Photographs:
+    """Images served from a store, in the order of their files' names. `source` is where they were prepared from."""
+
+    factor_names = None
+    factor_sizes = None
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name, self.store = name, store
+        self.source: str = store.record["made_from"]["source"]
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.store.rows.shape[1:]
+        return height, width, channels
+
+    def images(self, indices: ArrayLike) -> NDArray[np.uint8]:
+        """Return uint8 (n, H, W, C); IndexError for an index outside [0, len)."""
+        return self.store.rows[checked_indices(indices, len(self))]
+
+    def index_of(self, factors: ArrayLike) -> NoReturn:
+        """Raise DataError: there are no factors."""
+        raise DataError(f"{self.name} has no ground-truth factors")
+
+    def factors_of(self, indices: ArrayLike) -> NoReturn:
+        """Raise DataError: there are no factors."""
+        raise DataError(f"{self.name} has no ground-truth factors")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One dataset of image files, prepared in one way.
+
+    `folder` is its store's; `path` the folder or archive that the images are in, None where there is none; `prefix`
+    stands before the names in a folder, as in an archive; `fetch` says what to get and where to put it.
+    """
+
+    layout: Layout
+    recipe: Recipe
+    folder: Path
+    path: Path | None
+    fetch: str
+    prefix: str = ""
+
+    def open(self) -> Photographs:
+        """Open the prepared store, whether or not the files it was made from are still there; else prepare it.
+
+        DataError where there is neither a store nor the files, or where these are not whole.
+        """
+        store = self._prepared()
+        return Photographs(self.layout.name, self._make() if store is None else store)
+
+    def prepare(self) -> Path:
+        """Make the store, anew where the files have changed since, and return its folder."""
+        if self.path is None and self._prepared() is not None:
+            return self.folder
+        return self._make().folder
+
+    def info(self) -> dict[str, Any]:
+        """Tell what is there and what is missing, as plain JSON values."""
+        store = self._prepared()
+        if store is not None:
+            note = "ready"
+        elif self.path is not None:
+            note = f"prepared on first use or by `zoo data prepare {self.layout.name}`"
+        else:
+            note = f"fetch what is missing, then run `zoo data prepare {self.layout.name}`"
+        return {
+            "name": self.layout.name,
+            "ready": store is not None,
+            "where": str(self.folder / ARRAY),
+            "images": None if store is None else len(store),
+            "published_images": self.layout.published,
+            "image_shape": list(self.recipe.image_shape),
+            "factors": None,
+            "source": self._source_text(store),
+            "recipe": self.recipe.record(),
+            "prepared": sorted(record.parent.name for record in self.folder.parent.glob(f"[!.]*/{RECORD}")),
+            "missing": [self.fetch] if store is None and self.path is None else [],
+            "note": note,
+        }
+
+    def _prepared(self) -> Store | None:
+        try:
+            store = Store(self.folder)
+        except DataError:
+            return None
+        return store if store.record["made_from"].get("recipe") == self.recipe.record() else None
+
+    def _make(self) -> Store:
+        if self.path is None:
+            raise DataError(f"{self.layout.name} is not there: {self.fetch}")
+        return prepare(self.folder, source(self.path, self.prefix), self.layout, self.recipe)
+
+    def _source_text(self, store: Store | None) -> str | None:
+        if store is not None:
+            return str(store.record["made_from"]["source"])
+        return None if self.path is None else str(self.path)
+
+
+def store_folder(root: Path, name: str, label: str) -> Path:
+    """Return where the store of a dataset, prepared in the way that `label` names, lies."""
+    return root / PREPARED / name / label
+
+
+def find(root: Path, name: str, stems: Sequence[str]) -> Path | None:
+    """Return the first folder or archive called by one of `stems`.
+
+    Looked for in the data root's folder of the dataset's name, in the data root, and in the same two places of
+    disentanglement_lib's data folder.
+    """
+    for folder in (place for each in search_roots(root) for place in (each / name, each)):
+        for stem in stems:
+            if (folder / stem).is_dir():
+                return (folder / stem).absolute()
+            for suffix in ARCHIVES:
+                if (folder / f"{stem}{suffix}").is_file():
+                    return (folder / f"{stem}{suffix}").absolute()
+    return None
+
+
+def where_to_put(root: Path, name: str, stem: str) -> str:
+    """Return the part of `fetch` that says where the files go."""
+    return f"put {stem}.tar, .tar.gz or .zip, or the unpacked folder {stem}/, in {root / name}"
