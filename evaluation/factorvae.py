@@ -8,9 +8,10 @@ majority-vote classifier from dimensions to factors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from ibgan_plugin.evaluation.degenerate import factor_names, varying
 from ibgan_plugin.evaluation.representation import (
     ENCODE_BATCH,
     AtLeastTwo,
@@ -21,6 +22,7 @@ from ibgan_plugin.evaluation.representation import (
     draw_sample,
     encode_indices,
     encode_sets,
+    encoding_in,
     factor_sizes,
     random_state,
 )
@@ -47,6 +49,7 @@ def factorvae(
     variance_threshold: Annotated[float, Field(ge=0)] = 0.05,
     variance_images: AtLeastTwo | None = None,
     batch_size: PositiveInt = ENCODE_BATCH,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> dict[str, Any]:
     """FactorVAE score by the protocol of the IB-GAN paper (Appendix C.1).
 
@@ -65,6 +68,8 @@ def factorvae(
         variance_images: how many images give the variances, drawn with replacement from a dataset that has more; None
             is the entire dataset, or a sample of 737,280 images from one that is larger than that.
         batch_size: images per call of `encode`.
+        precision: "bf16" runs the encoder's matrix products in bfloat16 where torch can: faster, but close votes can
+            go otherwise, so its scores are estimates of those in "fp32".
 
     Returns:
         `score`, the accuracy on the training votes as the authors report it; `eval_accuracy`, on as many fresh votes;
@@ -87,24 +92,24 @@ def factorvae(
         "variance_images": len(data) if entire else wanted,
         "variance_over": "the entire dataset" if entire else "a sample with replacement",
         "batch_size": batch_size,
+        "precision": precision,
         "seed": seed,
     }
 
-    if entire:
-        known = EncodedImages(model, data, np.arange(len(data)), batch_size, what="factorvae: encoding the dataset")
-        variances = known.codes.var(axis=0, dtype=np.float64)
-    else:
-        sample = data.index_of(draw_factors(sizes, wanted, rng))
-        variances = encode_indices(model, data, sample, batch_size, what="factorvae: encoding for the variances").var(
-            axis=0, dtype=np.float64
-        )
-    active = variances >= variance_threshold
-    if variance_threshold == 0:
-        active &= variances > 0  # a dimension that never varies can't be compared with its variance
+    with encoding_in(precision, model):
+        if entire:
+            known = EncodedImages(model, data, np.arange(len(data)), batch_size, what="factorvae: encoding the dataset")
+            codes = known.codes
+        else:
+            sample = data.index_of(draw_factors(sizes, wanted, rng))
+            codes = encode_indices(model, data, sample, batch_size, what="factorvae: encoding for the variances")
+    variances = codes.var(axis=0, dtype=np.float64)
+    # A dead dimension can't be compared with its variance, which need not be 0 exactly.
+    active = (variances >= variance_threshold) & varying(codes)
 
     dims = {"variances": variances, "active_dims": np.flatnonzero(active), "num_active_dims": int(active.sum())}
     table_shape = (len(sizes), len(variances))
-    names = list(data.factor_names or ())
+    names = factor_names(data, len(sizes))
     if not active.any():
         none = np.zeros(table_shape, np.int64)
         reason = f"no dimension has a variance of {variance_threshold:g} or more over the dataset"
@@ -114,7 +119,8 @@ def factorvae(
     fixed = np.empty(2 * votes, np.int64)
     drawn = np.stack([data.index_of(factors) for factors in vote_draws(sizes, fixed, samples_per_vote, rng)])
     if not entire:
-        known = EncodedImages(model, data, np.unique(drawn), batch_size, what="factorvae: encoding the votes")
+        with encoding_in(precision, model):
+            known = EncodedImages(model, data, np.unique(drawn), batch_size, what="factorvae: encoding the votes")
     winners = np.array([least_varying(known.at(row).astype(np.float64), variances, active) for row in drawn])
     training = vote_table(fixed[:votes], winners[:votes], table_shape)
     fresh = vote_table(fixed[votes:], winners[votes:], table_shape)

@@ -7,7 +7,8 @@ here and there (https://github.com/google-research/disentanglement_lib).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, TypeAlias
+from contextlib import contextmanager, nullcontext
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -61,6 +62,14 @@ def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> t
     pixels = source.view(n, 1, height, width) if channels == 1 else source.permute(0, 3, 1, 2)
     floats = torch.empty((n, channels, height, width), dtype=torch.float32, device=device).copy_(pixels)
     return floats.div_(255) if source.dtype == torch.uint8 else floats
+
+
+@contextmanager
+def encoding_in(precision: Literal["fp32", "bf16"], model: Encoder) -> Iterator[None]:
+    """Run the encoder's products in bf16 (autocast) within this block, or as the model itself has it."""
+    device = torch.device(_device_of(model)).type
+    with torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
+        yield
 
 
 def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:

@@ -55,7 +55,8 @@ def assert_sound(metric, encoder, data, settings):
     result = metric(encoder, data, seed=1, **settings)
     text = json.dumps(result, allow_nan=False)
     assert json.loads(text) == result
-    assert [*result][0 :: len(result) - 1] == ["score", "protocol"]
+    keys = list(result)
+    assert (keys[0], keys[-1]) == ("score", "protocol")
     if result["score"] is None:
         assert result["reason"]
     else:

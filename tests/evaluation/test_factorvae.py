@@ -75,6 +75,37 @@ def test_gives_the_numbers_of_the_plain_loop_for_a_convolutional_encoder(make_da
     assert result["vote_table"] == table.tolist()
 
 
+def test_bf16_runs_the_encoder_under_autocast_and_says_so(data):
+    seen = []
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.eye(64)[:, :4].contiguous())
+
+        def encode(self, images):
+            codes = 255 * images.flatten(1) @ self.weight
+            seen.append(codes.dtype)
+            return codes
+
+    for variance_images in (None, 50):
+        result = factorvae(Net(), data, votes=20, variance_images=variance_images, precision="bf16")
+        assert result["protocol"]["precision"] == "bf16"
+        assert result["score"] == 1
+    assert set(seen) == {torch.bfloat16}
+    assert not torch.is_autocast_enabled("cpu")
+    factorvae(Net(), data, votes=20)
+    assert seen[-1] == torch.float32
+
+
+def test_a_dead_dimension_takes_no_part_even_at_threshold_zero(make_encoder, data):
+    dead = np.float32(0.1)
+    encoder = make_encoder(lambda f: np.hstack([f, np.full((len(f), 1), dead)]).astype(np.float32))
+    result = factorvae(encoder, data, votes=30, variance_threshold=0.0)
+    assert result["active_dims"] == [0, 1, 2, 3]
+    assert result["score"] == 1
+
+
 def test_identity_is_perfect_and_its_variances_are_those_of_uniform_integers(representation, data):
     result = factorvae(representation("identity"), data, votes=60)
     assert result["score"] == result["eval_accuracy"] == 1

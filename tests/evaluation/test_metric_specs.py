@@ -47,6 +47,7 @@ def test_the_defaults_are_the_published_protocols():
         "variance_threshold": 0.05,
         "variance_images": None,
         "batch_size": 0,
+        "precision": "fp32",
     }
     dlib = defaults_of(target("factorvae_dlib"))
     assert (dlib["num_train"], dlib["num_eval"], dlib["num_variance_estimate"], dlib["batch_size"]) == (
