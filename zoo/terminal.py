@@ -7,6 +7,7 @@ notebook's captured output). Work that is over within `QUIET_SECONDS` shows noth
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,8 +45,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str |
     from rich.table import Table
 
     console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 160)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 160  # a log or a pipe has no width of its own; rich would fold at 80
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         grid.add_column(header, overflow="fold")

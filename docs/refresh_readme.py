@@ -1,0 +1,53 @@
+"""Run the commands of README's console blocks and put their real output under them.
+
+`python docs/refresh_readme.py` rewrites README.md; the tests use `blocks` and `run` to check the quick ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+# Rates, times and trailing blanks differ from run to run or mean nothing.
+WIDTH = "112"
+
+
+def blocks(text: str) -> list[list[str]]:
+    """The commands of each console block, without their `$ `."""
+    return [[line[2:] for line in block.splitlines() if line.startswith("$ ")] for block in BLOCK.findall(text)]
+
+
+def run(command: str) -> str:
+    """What a command shows on a terminal that is no terminal: stderr, then stdout."""
+    program, *words = shlex.split(command)
+    executable = Path(sys.executable).with_name(program)
+    done = subprocess.run(
+        [str(executable), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=README.parent,
+        env=os.environ | {"COLUMNS": WIDTH},
+    )
+    lines = (done.stderr + done.stdout).splitlines()
+    return "\n".join(line.rstrip() for line in lines if line.strip()) + "\n"
+
+
+def refreshed(text: str) -> str:
+    """README's text with every console block run again."""
+
+    def one(match: re.Match[str]) -> str:
+        commands = [line for line in match[1].splitlines() if line.startswith("$ ")]
+        return "```console\n" + "".join(f"{line}\n{run(line[2:])}" for line in commands) + "```"
+
+    return BLOCK.sub(one, text)
+
+
+if __name__ == "__main__":
+    README.write_text(refreshed(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,108 @@
+"""Pictures, held against a model whose decoder paints its code: every pixel of a traversal can be worked out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ibgan_plugin.evaluation import figures
+from zoo.errors import UsageError
+
+
+class PaintsItsCode:
+    """decode: an 8x8 gray image whose four quarters have the brightness 0.5 + code / 10."""
+
+    def generate(self, num: int, seed: int = 0) -> torch.Tensor:
+        return self.decode(torch.randn((num, 4), generator=torch.Generator().manual_seed(seed)))
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return (images[:, 0, ::4, ::4].flatten(1) - 0.5) * 10
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        quarters = (0.5 + codes / 10).reshape(-1, 1, 2, 2)
+        return quarters.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_pixels_are_rounded_and_gray_is_repeated():
+    images = torch.tensor([0.0, 0.5 / 255, 1.49 / 255, 1.0]).reshape(1, 1, 2, 2)
+
+    pixels = figures.to_pixels(images)
+
+    assert pixels.shape == (1, 2, 2, 3)
+    assert pixels[0, :, :, 0].ravel().tolist() == [0, 0, 1, 255]
+    assert (pixels == pixels[..., :1]).all()
+
+
+def test_a_grid_holds_every_image_once_in_reading_order():
+    pixels = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 4, 6, 3), np.uint8)
+
+    sheet = np.asarray(figures.image_grid(pixels, columns=3))
+
+    gap = figures.GAP
+    assert sheet.shape == (2 * (4 + gap) + gap, 3 * (6 + gap) + gap, 3)
+    for index in range(5):
+        row, column = divmod(index, 3)
+        top, left = gap + row * (4 + gap), gap + column * (6 + gap)
+        assert (sheet[top : top + 4, left : left + 6] == index).all()
+    assert (sheet[gap + 4 + gap :, gap + 2 * (6 + gap) :] == 255).all()  # the empty place is ground
+
+
+def test_a_traversal_moves_one_dimension_a_row_and_leaves_the_others():
+    codes = torch.tensor([[1.0, -1.0, 0.5, 2.0], [0.0, 0.0, 0.0, 0.0]])
+
+    traversal = figures.traverse(PaintsItsCode(), codes, span=2.0, steps=5, kl=[0.1, 0.4, 0.3, 0.2])
+
+    assert traversal.dimensions == (1, 2, 3, 0)  # by KL, largest first
+    assert traversal.values == (-2.0, -1.0, 0.0, 1.0, 2.0)
+    for base in range(2):
+        for row, dimension in enumerate(traversal.dimensions):
+            for step, value in enumerate(traversal.values):
+                expected = codes[base].clone()
+                expected[dimension] = value
+                quarters = traversal.images[base, row, step, ::4, ::4, 0].ravel()
+                assert quarters.tolist() == (255 * (0.5 + expected / 10)).round().tolist()
+
+
+def test_rows_keep_their_order_without_a_kl():
+    traversal = figures.traverse(PaintsItsCode(), torch.zeros(1, 4))
+
+    assert traversal.dimensions == (0, 1, 2, 3)
+    assert figures.labels_of(traversal) == ["r0", "r1", "r2", "r3"]
+    assert figures.kl_of_each_code(PaintsItsCode()) is None
+
+
+def test_base_codes_are_the_codes_of_generated_images():
+    model = PaintsItsCode()
+
+    codes = figures.base_codes(model, 3, seed=5)
+
+    again = model.encode(model.generate(3, seed=5))
+    assert torch.equal(codes, again)
+
+
+@pytest.mark.parametrize(("span", "steps"), [(0.0, 5), (-1.0, 5), (float("nan"), 5), (1.0, 1)])
+def test_a_range_that_is_none_is_refused(span, steps):
+    with pytest.raises(UsageError, match="span above 0"):
+        figures.traverse(PaintsItsCode(), torch.zeros(1, 4), span=span, steps=steps)
+
+
+def test_the_picture_and_the_animation_hold_the_whole_traversal(tmp_path):
+    traversal = figures.traverse(PaintsItsCode(), torch.zeros(2, 4), steps=4, kl=[4.0, 3.0, 2.0, 1.0])
+
+    figures.save_picture(figures.draw_traversal(traversal), tmp_path / "t.png")
+    figures.animate_traversal(traversal, tmp_path / "t.gif")
+
+    with Image.open(tmp_path / "t.png") as picture:
+        assert picture.format == "PNG"
+        block = figures.image_grid(traversal.images[0].reshape(-1, 8, 8, 3), columns=4)
+        pixels = np.asarray(picture.convert("RGB"))
+        found = np.lib.stride_tricks.sliding_window_view(pixels[20:], (block.height, block.width), axis=(0, 1))
+        wanted = np.asarray(block).transpose(2, 0, 1)
+        assert any(np.array_equal(found[0, x], wanted) for x in range(found.shape[1]))
+    with Image.open(tmp_path / "t.gif") as animation:
+        assert animation.format == "GIF"
+        assert animation.n_frames == 6  # there and back, the ends once
+        assert animation.info["loop"] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.gif", "t.png"]  # nothing half-written is left

@@ -1,0 +1,30 @@
+"""What the README shows is what the commands print."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from refresh_readme import BLOCK, README, run
+
+TEXT = README.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^\$ (zoo list .*)$", TEXT, re.MULTILINE))
+def test_listings_are_current(command):
+    shown = next(block for block in BLOCK.findall(TEXT) if block.startswith(f"$ {command}\n"))
+
+    assert shown == f"$ {command}\n{run(command)}"
+
+
+def test_every_command_shown_has_its_output():
+    for block in BLOCK.findall(TEXT):
+        lines = block.splitlines()
+        assert lines[0].startswith("$ zoo ")
+        assert not lines[-1].startswith("$ "), f"no output under {lines[-1]}; run python docs/refresh_readme.py"
+
+
+def test_every_file_it_links_to_is_there():
+    for link in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (README.parent / link).is_file(), link
