@@ -68,13 +68,13 @@ class RunConfig(BaseModel):
             return cls.model_validate(document)
         except FileNotFoundError:
             raise CheckpointError(f"{path} is missing; a run directory holds a config.json") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"cannot read {path}: {error}") from None
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not JSON: {error}") from None
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
         except ValidationError as error:
             where = ".".join(map(str, error.errors()[0]["loc"])) or "the document"
             raise CheckpointError(f"{path} is no run configuration: {where}: {settings.reason(error)}") from None
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path} is not JSON: {error}") from None
 
 
 def resolve_config(
@@ -94,13 +94,15 @@ def resolve_config(
     """
     spec = registry.spec(ModelSpec, model)
     registry.spec(DatasetSpec, dataset)
-    if base is not None and preset is None:
+    if base is not None:
+        if preset is not None:
+            raise UsageError("a configuration holds every setting, its preset's included; leave the preset out")
         layers = _layers_of(base)
-        preset_name = base.preset
+        preset_name, preset_source = base.preset, base.sources.get("preset", "default")
     else:
         chosen = choose_preset(spec, dataset, preset)
         layers = {key: (found.value, found.source) for key, found in chosen.settings.items()} if chosen else {}
-        preset_name = chosen.name if chosen else "none"
+        preset_name, preset_source = chosen.name if chosen else "none", "command line" if preset else "default"
     for key, value in (typed or {}).items():
         layers[key] = (value, "command line")
     for word in words:
@@ -109,7 +111,7 @@ def resolve_config(
             raise SettingError(f"--set {word!r}: expected key=value, such as --set loss.beta=0.2")
         layers[key.strip()] = (value, "--set")
     typed_now = {*(typed or {}), *(word.partition("=")[0].strip() for word in words)}
-    return _checked(registry, spec, model, dataset, preset_name, layers, typed_now)
+    return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
 
 
 # What may differ when a run is resumed: how long it goes on and what it writes, not what it computes.
@@ -138,7 +140,7 @@ def resumed_config(
     config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
     before = {key: value for key, value, _ in stored.rows()}
     for key, value, _ in config.rows():
-        metric_setting = key.partition(".")[0] in config.eval_metrics
+        metric_setting = key.rpartition(".")[0] in config.eval_metrics
         if value != before.get(key) and key not in RESUMABLE and not metric_setting:
             raise UsageError(
                 f"the run to resume has {key}={before.get(key)}, not {value}; leave it out, or begin a new run"
@@ -171,13 +173,13 @@ def _checked(
     spec: ModelSpec,
     model: str,
     dataset: str,
-    preset: str,
+    preset: tuple[str, str],
     layers: dict[str, tuple[Any, str]],
     typed_now: set[str],
 ) -> RunConfig:
     layers = dict(layers)
-    top: dict[str, Any] = {"model": model, "dataset": dataset, "preset": preset}
-    sources: dict[str, str] = dict.fromkeys(top, "command line")
+    top: dict[str, Any] = {"model": model, "dataset": dataset, "preset": preset[0]}
+    sources: dict[str, str] = {"model": "command line", "dataset": "command line", "preset": preset[1]}
     for key in ("loss", "trainer"):
         value, source = layers.pop(key, (getattr(spec, key), "default"))
         if not value:
@@ -185,7 +187,7 @@ def _checked(
         top[key], sources[key] = value, source
     for key in [key for key in layers if "." not in key]:
         value, source = layers.pop(key)
-        if key not in RunConfig.model_fields or key in PARTS or key in ("format", "settings", "sources", "made_by"):
+        if key not in (*RUN_KEYS, "seed", "device", "precision"):
             raise SettingError(unknown("setting", key, [*RUN_KEYS, "seed", "loss", "trainer", "device", "precision"]))
         if key == "eval_metrics" and isinstance(value, str):
             value = tuple(filter(None, value.split(",")))
@@ -201,19 +203,15 @@ def _checked(
         if top.get("eval_every") or "eval_metrics" in top or any(key.startswith(f"{metric}.") for key in layers):
             targets[metric] = resolve(registry.spec(MetricSpec, metric, typed="eval_metrics" in typed_now).target)
     grouped: dict[str, dict[str, Any]] = {part: {} for part in targets}
-    replaced = {part for part in ("loss", "trainer") if top[part] != getattr(spec, part)}
+    replaced = {part for part in ("loss", "trainer") if part in typed_now or top[part] != getattr(spec, part)}
     for key, (value, source) in layers.items():
-        part, _, name = key.partition(".")
+        part, _, name = key.rpartition(".")
         if part not in targets:
             raise SettingError(
                 unknown("setting", key, [f"{p}.{n}" for p, t in targets.items() for n in settings.settings_of(t)])
             )
-        if (
-            part in replaced
-            and source not in ("--set", "command line")
-            and name not in settings.settings_of(targets[part])
-        ):
-            continue  # the preset speaks of the loss or trainer that another one took the place of
+        if part in replaced and key not in typed_now and name not in settings.settings_of(targets[part]):
+            continue  # the preset or file speaks of the loss or trainer that another one took the place of
         grouped[part][name] = value
         sources[key] = source
     full = {part: _full(target, grouped[part], part) for part, target in targets.items()}

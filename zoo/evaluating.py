@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo import settings, terminal
 from zoo.building import build_dataset
-from zoo.errors import MetricError, UsageError, ZooError
+from zoo.errors import MetricError, PluginError, UsageError, ZooError
 from zoo.loading import load_checkpoint
 from zoo.registry import Registry, resolve
 from zoo.specs import MetricSpec
@@ -62,10 +62,17 @@ def check_metrics(
         raise UsageError(
             f"settings for {foreign[0]!r}, which is not among the metrics asked for ({', '.join(metrics)})"
         )
-    return {
-        name: settings.validated(resolve(registry.spec(MetricSpec, name).target), metric_settings.get(name, {}), name)
-        for name in metrics
-    }
+    specs = {name: registry.spec(MetricSpec, name) for name in metrics}
+    checked: dict[str, dict[str, Any]] = {}
+    for name, spec in specs.items():
+        given = metric_settings.get(name, {})
+        try:
+            target = resolve(spec.target)
+        except PluginError:  # costs this metric only: `score` meets it again, and tells
+            checked[name] = dict(given)
+        else:
+            checked[name] = settings.validated(target, given, name)
+    return checked
 
 
 def score(
@@ -87,14 +94,23 @@ def score(
             metric = resolve(spec.target)
             values = settings.validated(metric, metric_settings.get(name, {}), name)
             result = metric(model, dataset, seed, **values)
-            json.dumps(result, allow_nan=False)
-            results[name] = result
+            results[name] = _result(result)
         except ZooError as error:
             errors[name] = str(error)
-        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-            # A metric may come from another plugin: its failure costs its own score only.
+        except Exception as error:  # a metric may come from another plugin: its failure costs its own score only
             errors[name] = " ".join(f"{type(error).__name__}: {error}".split())
     return results, errors
+
+
+def _result(result: Any) -> dict[str, Any]:
+    """Hold what a metric returned against what `zoo.interfaces.Metric` says."""
+    if not isinstance(result, dict) or not {"score", "protocol"} <= result.keys():
+        raise MetricError(f"returned {result!r:.60}, expected a dict with score and protocol")
+    score = result["score"]
+    if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
+        raise MetricError(f"returned a score of type {type(score).__name__}, expected a number or None")
+    json.dumps(result, allow_nan=False)
+    return result
 
 
 def published(registry: Registry, metric: str, model: str, dataset: str) -> float | None:

@@ -71,7 +71,7 @@ class PluginManager:
         """Add a plugin object directly: for tests, and for programs that embed the zoo."""
         plugin = Plugin(name, distribution, version)
         self.plugins.append(plugin)
-        self._register(plugin, module)
+        self._register(plugin, module, self._marked(module))
         return plugin
 
     def specs(self, hook: str) -> Iterator[tuple[Plugin, Spec]]:
@@ -83,7 +83,9 @@ class PluginManager:
                 for spec in found:
                     if not isinstance(spec, kind):
                         raise TypeError(f"{hook} returned {type(spec).__name__} {spec!r:.60}, expected {kind.__name__}")
-            except Exception as error:  # whatever a plugin raises is its own failure, told with its name
+                    if not all(isinstance(text, str) for text in (spec.name, spec.target, spec.summary)):
+                        raise TypeError(f"{spec!r:.120}: name, target and summary must be strings")
+            except (Exception, SystemExit) as error:  # whatever a plugin raises is its own failure, told with its name
                 self._break(plugin, f"{hook} failed: {_told(error)}", error)
                 continue
             for spec in found:
@@ -98,7 +100,7 @@ class PluginManager:
                 taken = [name for name, command in before.items() if cli.commands.get(name) is not command]
                 if taken:
                     raise ValueError(f"it replaces the command {', '.join(taken)}")
-            except Exception as error:  # whatever a plugin raises is its own failure, told with its name
+            except (Exception, SystemExit) as error:  # whatever a plugin raises is its own failure, told with its name
                 cli.commands.clear()
                 cli.commands.update(before)
                 self._break(plugin, f"zoo_commands failed: {_told(error)}", error)
@@ -112,17 +114,20 @@ class PluginManager:
             return
         try:
             module = entry.load()
-        except Exception as error:  # an import can fail in any way, and must not take the host down
+            hooks = self._marked(module)
+        except (Exception, SystemExit) as error:  # an import can fail in any way, and must not take the host down
             self._break(plugin, f"failed to load: {_told(error)}", error)
             return
-        self._register(plugin, module)
+        self._register(plugin, module, hooks)
 
-    def _register(self, plugin: Plugin, module: Any) -> None:
+    def _marked(self, module: Any) -> tuple[str, ...]:
+        return tuple(name for name in dir(module) if self._pluggy.parse_hookimpl_opts(module, name) is not None)
+
+    def _register(self, plugin: Plugin, module: Any, hooks: tuple[str, ...]) -> None:
         if self._pluggy.has_plugin(plugin.name):
-            other = next(p for p in self.plugins if p.name == plugin.name and p.status == "ok")
+            other = next(p for p in self.plugins if p.name == plugin.name and p.module is not None)
             self._break(plugin, f"its name is taken by {other.distribution} {other.version}")
             return
-        hooks = tuple(name for name in dir(module) if self._pluggy.parse_hookimpl_opts(module, name) is not None)
         plugin.module, plugin.hooks = module, tuple(name for name in hooks if name in HOOKS)
         for name in hooks:
             if name not in HOOKS:
@@ -143,11 +148,11 @@ class PluginManager:
         answers = self._pluggy.subset_hook_caller(hook, others)(**arguments)
         return [spec for answer in answers for spec in answer] if hook != "zoo_commands" else []
 
-    def _break(self, plugin: Plugin, error: str, cause: Exception | None = None) -> None:
+    def _break(self, plugin: Plugin, error: str, cause: BaseException | None = None) -> None:
         plugin.status = "broken"
         self._report(plugin, error, cause)
 
-    def _report(self, plugin: Plugin, error: str, cause: Exception | None = None) -> None:
+    def _report(self, plugin: Plugin, error: str, cause: BaseException | None = None) -> None:
         plugin.error = error
         if self._strict:
             raise PluginError(f"{plugin.origin} {error}; fix it, or name it in ZOO_DISABLE_PLUGINS") from cause

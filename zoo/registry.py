@@ -76,6 +76,8 @@ def resolve(target: str) -> Any:
         found = importlib.import_module(module_name)
     except ImportError as error:
         raise PluginError(f"cannot import {target}: {error}; is its package, or its extra, installed?") from error
+    except Exception as error:  # a module can fail in any way while it is imported
+        raise PluginError(f"cannot import {target}: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)

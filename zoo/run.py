@@ -1,7 +1,8 @@
 """The run directory: config.json, metrics.jsonl, evaluations.jsonl, whole checkpoints, figures, and the lock.
 
 A checkpoint is written whole or not at all. Its `state.json`, written last, holds the size and SHA-256 of the other
-files, so that a damaged one is told apart from a good one before any of it is used. No pickle is written or read.
+files, and a SHA-256 of itself, so that a damaged one is told apart from a good one before any of it is used. No pickle
+is written or read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo import terminal
 from zoo.config import RunConfig
 from zoo.errors import CheckpointError, ZooError
 from zoo.files import cannot_write, write_json, writing, writing_folder
@@ -32,7 +35,7 @@ _LARGEST_JSON = 16 * 2**20
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint on the disk, whole as far as its sizes tell; its hashes are checked when it is read."""
+    """One checkpoint on the disk, whole as far as its sizes tell; the hash of a file is checked when it is read."""
 
     path: Path
     state: Mapping[str, Any]
@@ -45,7 +48,7 @@ class Checkpoint:
     @property
     def run(self) -> RunDirectory:
         """The run it belongs to."""
-        return RunDirectory(self.path.parent.parent)
+        return RunDirectory(self.path.resolve().parent.parent)
 
     def tensors(self, file: str) -> dict[str, Tensor]:
         """Read `model.safetensors` or `trainer.safetensors`. Raises CheckpointError if it is damaged."""
@@ -53,15 +56,23 @@ class Checkpoint:
         from safetensors.torch import load
 
         try:
+            return load(self._content(file))
+        except SafetensorError as error:
+            raise CheckpointError(f"{self.path / file} is no safetensors file: {error}") from None
+
+    def verify(self) -> None:
+        """Read every byte. Raises CheckpointError, one line, if one has changed since it was written."""
+        for file in _TENSOR_FILES:
+            self._content(file)
+
+    def _content(self, file: str) -> bytes:
+        try:
             content = (self.path / file).read_bytes()
         except OSError as error:
             raise CheckpointError(f"cannot read {self.path / file}: {error.strerror}") from None
         if hashlib.sha256(content).hexdigest() != self.state["files"][file]["sha256"]:
             raise CheckpointError(f"{self.path / file} is damaged: its SHA-256 is not the one in state.json")
-        try:
-            return load(content)
-        except SafetensorError as error:
-            raise CheckpointError(f"{self.path / file} is no safetensors file: {error}") from None
+        return content
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
@@ -72,8 +83,11 @@ class Checkpoint:
                 raise CheckpointError(f"{path} has checkpoint format {state['format']!r}, this version reads 1")
             sizes = {file: int(state["files"][file]["size"]) for file in _TENSOR_FILES}
             int(state["step"]), dict(state["trainer"]), [str(state["files"][f]["sha256"]) for f in _TENSOR_FILES]
+            whole = state["sha256"] == _sha256_of(state)
         except (KeyError, TypeError, ValueError):
             raise CheckpointError(f"{path / 'state.json'} is not the state of a checkpoint") from None
+        if not whole:
+            raise CheckpointError(f"{path / 'state.json'} is damaged: its SHA-256 is not the one it holds")
         for file, size in sizes.items():
             found = (path / file).stat().st_size if (path / file).is_file() else None
             if found != size:
@@ -124,6 +138,8 @@ class RunDirectory:
                 content = (folder / file).read_bytes()
                 files[file] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             state = {"format": CHECKPOINT_FORMAT, "step": step, "trainer": values, "files": files}
+            state = json.loads(json.dumps(state, allow_nan=False))  # as it will be read back
+            state["sha256"] = _sha256_of(state)
             (folder / "state.json").write_text(json.dumps(state, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         return Checkpoint(path, state)
 
@@ -135,12 +151,15 @@ class RunDirectory:
         return sorted(int(match[1]) for match in found if match)
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint, or None."""
+        """The newest whole checkpoint, every byte of it checked, or None; damaged ones cost a warning each."""
         for step in reversed(self.steps()):
             try:
-                return Checkpoint.open(self.checkpoints_path / f"step-{step:08d}")
-            except CheckpointError:
-                continue
+                found = Checkpoint.open(self.checkpoints_path / f"step-{step:08d}")
+                found.verify()
+            except CheckpointError as error:
+                terminal.warn(f"passed over: {error}")
+            else:
+                return found
         return None
 
     def append(self, file: str, record: Mapping[str, Any]) -> None:
@@ -153,7 +172,9 @@ class RunDirectory:
             raise ZooError(cannot_write(self.path / file, error)) from error
 
     def forget_after(self, step: int) -> None:
-        """Drop what was logged after a step: a resumed run logs it again."""
+        """Drop what was logged after a step (a resumed run logs it again), and what a killed run left half written."""
+        for left in self.checkpoints_path.glob(".step-*"):
+            shutil.rmtree(left, ignore_errors=True)
         for file in ("metrics.jsonl", "evaluations.jsonl"):
             path = self.path / file
             if not path.is_file():
@@ -178,10 +199,8 @@ class RunDirectory:
             lock = FileLock(self.path / "run.lock", timeout=0)
             lock.acquire()
         except Timeout:
-            found = _read_json(owner) if owner.is_file() else {}
-            by = f"process {found.get('pid', '?')} on {found.get('host', '?')}"
             raise ZooError(
-                f"{self.path} is being written by {by}; wait for it, stop it, or choose another --out"
+                f"{self.path} is being written by {_owner(owner)}; wait for it, stop it, or choose another --out"
             ) from None
         except OSError as error:
             raise ZooError(cannot_write(self.path, error)) from error
@@ -221,6 +240,20 @@ def _read_json(path: Path) -> Any:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from None
+
+
+def _owner(path: Path) -> str:
+    try:
+        found = _read_json(path)
+        return f"process {found['pid']} on {found['host']}"
+    except (CheckpointError, KeyError, TypeError):  # it has the lock, and has not yet said who it is
+        return "another process"
+
+
+def _sha256_of(state: Mapping[str, Any]) -> str:
+    """The SHA-256 of a state.json's content but for the hash itself."""
+    content = {key: value for key, value in state.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _step_of(line: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from zoo.errors import SettingError, unknown
@@ -20,12 +21,17 @@ RESERVED = frozenset({"seed", "backend", "progress"})
 def settings_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the settings that a target declares, in order, with annotations resolved."""
     function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function, include_extras=True)
-    return {
-        name: parameter.replace(annotation=hints.get(name, Any))
+    declared = {
+        name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in RESERVED
     }
+    # Only these annotations are resolved: the others may name what is imported for type checkers alone.
+    annotations = {n: p.annotation for n, p in declared.items() if p.annotation is not inspect.Parameter.empty}
+    holder = type("Settings", (), {"__annotations__": annotations})
+    globals_there = getattr(inspect.unwrap(function), "__globals__", {})
+    hints = typing.get_type_hints(holder, globalns=globals_there, include_extras=True)
+    return {name: parameter.replace(annotation=hints.get(name, Any)) for name, parameter in declared.items()}
 
 
 def defaults_of(target: Callable[..., Any]) -> dict[str, Any]:
@@ -45,12 +51,14 @@ def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str)
     for name, value in values.items():
         if name not in declared:
             raise SettingError(unknown("setting", f"{where}.{name}", [f"{where}.{known}" for known in declared]))
-        if isinstance(value, str) and value.lower() in ("none", "null"):
-            value = None
         config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
-        annotation = declared[name].annotation
+        adapter = TypeAdapter(declared[name].annotation, config=config)
         try:
-            checked[name] = TypeAdapter(annotation, config=config).validate_python(value)
+            if isinstance(value, str) and value.lower() in ("none", "null"):
+                with suppress(ValidationError):  # where None is not allowed, the word may still be
+                    checked[name] = adapter.validate_python(None)
+                    continue
+            checked[name] = adapter.validate_python(value)
         except ValidationError as error:
             raise SettingError(f"{where}.{name}={value}: {reason(error)}") from None
     return checked

@@ -102,7 +102,7 @@ def train(
                 # Save.
                 due = config.save_every and step % config.save_every == 0
                 if due or step == config.steps or stopped:
-                    _save(run, step, model, trainer)
+                    _save(run, step, terms, model, trainer)
                     saved = step
                 # Evaluate.
                 if config.eval_every and step % config.eval_every == 0:
@@ -149,13 +149,15 @@ def provenance(backend: Backend) -> dict[str, Any]:
     }
 
 
-def _save(run: RunDirectory, step: int, model: torch.nn.Module, trainer: Any) -> None:
-    """Write a checkpoint, unless a weight is not finite: nothing good is ever followed by something broken."""
+def _save(run: RunDirectory, step: int, terms: Mapping[str, Tensor], model: torch.nn.Module, trainer: Any) -> None:
+    """Write a checkpoint, unless anything is not finite: nothing good is ever followed by something broken."""
+    _finite(terms, step, run)
     weights = model.state_dict()
-    broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise ZooError(f"step {step:,}: the weights {broken[0]} are not finite; {_last_good(run)}")
     tensors, values = trainer.state()
+    for what, named in (("weights", weights), ("trainer's state", tensors)):
+        broken = [name for name, tensor in named.items() if not bool(torch.isfinite(tensor).all())]
+        if broken:
+            raise ZooError(f"step {step:,}: the {what} {broken[0]} became non-finite; {_last_good(run)}")
     run.save(step, weights, tensors, values)
 
 

@@ -76,9 +76,16 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(args=arguments, prog_name="zoo", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.UsageError as error:
+        message = error.format_message()
+        if error.ctx is not None and not message.endswith("?"):
+            message = f"{message.removesuffix('.')}; see {error.ctx.command_path} --help"
+        return _failed(error, error.exit_code, message)
+    except click.ClickException as error:
+        return _failed(error, error.exit_code, error.format_message())
     except ZooError as error:
         return _failed(error, error.exit_code, str(error))
     except (KeyboardInterrupt, click.Abort):

@@ -56,7 +56,7 @@ def grouped(words: tuple[str, ...]) -> dict[str, dict[str, str]]:
     groups: dict[str, dict[str, str]] = {}
     for word in words:
         key, found, value = word.partition("=")
-        part, dot, name = key.strip().partition(".")
+        part, dot, name = key.strip().rpartition(".")
         if not (found and dot and part and name):
             raise SettingError(f"--set {word!r}: expected NAME.KEY=VALUE, such as --set factorvae.votes=100")
         groups.setdefault(part, {})[name] = value
