@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.device import Backend
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, UsageError
+from zoo.randomness import derived_seed
 
 
 class PlayersTrainer:
@@ -23,6 +24,7 @@ class PlayersTrainer:
     def __init__(self, model: Any, loss: Any, *, seed: int, backend: Backend) -> None:
         self.model, self.loss, self.seed, self.backend = model, loss, seed, backend
         self.steps_done = 0
+        self._bind_loss()
         self.parameters = {player: owned(modules) for player, modules in self._players().items()}
         self.optimisers = {player: self._optimiser(player, list(p.values())) for player, p in self.parameters.items()}
 
@@ -35,8 +37,25 @@ class PlayersTrainer:
         """Return a player's optimiser."""
 
     def _players(self) -> Mapping[str, list[nn.Module]]:
-        players: Mapping[str, list[nn.Module]] = self.model.players()
+        """The model's players, and those that the loss brings."""
+        players: dict[str, list[nn.Module]] = dict(self.model.players())
+        for player, modules in self.loss.players().items() if hasattr(self.loss, "players") else ():
+            if player in players:
+                raise UsageError(
+                    f"{type(self.loss).__name__} brings a player {player!r}, which {type(self.model).__name__} has "
+                    "already; choose a loss that goes with the model"
+                )
+            players[player] = modules
         return players
+
+    def _bind_loss(self) -> None:
+        """Let a loss make networks that depend on the model; their weights depend on the run's seed alone."""
+        if hasattr(self.loss, "bind"):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derived_seed(self.seed, "initial weights of the loss"))
+                self.loss.bind(self.model)
+            if isinstance(self.loss, nn.Module):
+                self.backend.place(self.loss)
 
     def step(self, images: Tensor) -> dict[str, Tensor]:
         """Update every player on float32 (n, C, H, W) images in [0, 1]; return the terms of the objective, detached."""
@@ -45,7 +64,13 @@ class PlayersTrainer:
         with self.backend.autocast():
             outputs = self._forward(images, step)
         terms = self.loss.terms(outputs)
-        gradients = self._gradients(self.loss.objectives(terms), terms)
+        objectives = self.loss.objectives(terms)
+        if objectives.keys() != self.parameters.keys():
+            raise UsageError(
+                f"{type(self.loss).__name__} has objectives for {', '.join(objectives)}, but the players of "
+                f"{type(self.model).__name__} are {', '.join(self.parameters)}; choose a loss that goes with the model"
+            )
+        gradients = self._gradients(objectives, terms)
         for player, optimiser in self.optimisers.items():
             for parameter, gradient in zip(self.parameters[player].values(), gradients[player], strict=True):
                 parameter.grad = gradient

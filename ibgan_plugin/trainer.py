@@ -52,7 +52,7 @@ class AdversarialTrainer(PlayersTrainer):
         """
         self.lr = {"discriminator": lr_discriminator}
         self.lr_generator = lr_generator
-        self.rmsprop = {"alpha": alpha, "momentum": momentum, "eps": eps}
+        self.rmsprop: dict[str, Any] = {"alpha": alpha, "momentum": momentum, "eps": eps}
         self.noise = (noise_start, noise_end, noise_steps)
         self.label_smoothing = label_smoothing
         self.mi_trains_front = shared_front == "both" and any(True for _ in model.front.parameters())

@@ -1,0 +1,1 @@
+"""VAE, beta-VAE, FactorVAE and beta-TCVAE: one model, four losses."""
