@@ -15,7 +15,7 @@ from zoo.specs import KINDS, Spec
 
 S = TypeVar("S", bound=Spec)
 
-_SINGULAR = {kind: "loss" if kind == "losses" else kind.removesuffix("s") for kind in KINDS}
+SINGULAR = {kind: "loss" if kind == "losses" else kind.removesuffix("s") for kind in KINDS}
 
 
 class Registry:
@@ -44,14 +44,14 @@ class Registry:
         if len(found) > 1:
             providers = " and ".join(plugin.origin for plugin, _ in found)
             raise AmbiguousNameError(
-                f"{_SINGULAR[plural]} {name!r} is registered by {providers}; switch one off with ZOO_DISABLE_PLUGINS"
+                f"{SINGULAR[plural]} {name!r} is registered by {providers}; switch one off with ZOO_DISABLE_PLUGINS"
             )
         if found:
             return cast(S, found[0][1])
         if ":" in name and typed:
             target = resolve(name)
             return target if isinstance(target, kind) else kind(name, name, "named by its import path")
-        message = unknown(_SINGULAR[plural], name, self.names(plural))
+        message = unknown(SINGULAR[plural], name, self.names(plural))
         if ":" in name:
             message += " (a file may only name what a plugin registered; type the name yourself to import it)"
         raise UnknownNameError(message)
