@@ -62,8 +62,7 @@ class PlayersTrainer:
         self.model.train()
         step = self.steps_done + 1
         with self.backend.autocast():
-            outputs = self._forward(images, step)
-        terms = self.loss.terms(outputs)
+            terms = self.loss.terms(self._forward(images, step))
         objectives = self.loss.objectives(terms)
         if objectives.keys() != self.parameters.keys():
             raise UsageError(
@@ -101,7 +100,9 @@ class PlayersTrainer:
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Take a `state()` back. Raises CheckpointError if it is another trainer's."""
-        left = dict(tensors)
+        left, steps_done = dict(tensors), values.get("steps_done")
+        if not isinstance(steps_done, int):
+            raise CheckpointError(f"trainer state has steps_done {steps_done!r}; it is of another trainer")
         for name, tensor in self._loss_state().items():
             if f"loss/{name}" not in left or left[f"loss/{name}"].shape != tensor.shape:
                 raise CheckpointError(
@@ -112,6 +113,8 @@ class PlayersTrainer:
             for name, parameter in self.parameters[player].items():
                 prefix = f"{player}/{name}/"
                 state = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
+                if steps_done and not state:
+                    raise CheckpointError(f"trainer state has nothing of {prefix}; it is of another model or loss")
                 for quantity, value in state.items():
                     if value.dim() and value.shape != parameter.shape:
                         raise CheckpointError(
@@ -121,7 +124,7 @@ class PlayersTrainer:
                     optimiser.state[parameter][quantity] = _like(value, parameter)
         if left:
             raise CheckpointError(f"trainer state has {len(left)} unknown tensors, such as {sorted(left)[0]!r}")
-        self.steps_done = int(values["steps_done"])
+        self.steps_done = steps_done
 
     def _loss_state(self) -> dict[str, Tensor]:
         return self.loss.state_dict() if isinstance(self.loss, nn.Module) else {}

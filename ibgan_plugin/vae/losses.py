@@ -35,12 +35,12 @@ def reconstruction(images: Tensor, logits: Tensor) -> Tensor:
 
 def density_ratio(code_logits: Tensor) -> Tensor:
     """TC by the density-ratio trick: log q(z) - log prod_i q(z_i) is what an ideal discriminator's logits differ by."""
-    return (code_logits[:, CODE] - code_logits[:, PERMUTED]).mean()
+    return (code_logits[:, CODE].float() - code_logits[:, PERMUTED].float()).mean()
 
 
 def recognises(logits: Tensor, label: int) -> Tensor:
     """Cross-entropy of a discriminator that should say `label` of all: small where it does."""
-    return F.cross_entropy(logits, torch.full((len(logits),), label, device=logits.device))
+    return F.cross_entropy(logits.float(), torch.full((len(logits),), label, device=logits.device))
 
 
 def minibatch_total_correlation(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
