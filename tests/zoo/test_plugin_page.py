@@ -1,0 +1,62 @@
+"""The plugin of docs/plugins.md, taken out of the page: it is checked by its own test, and its commands work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo.plugins import HOOKS, PluginManager
+
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+COMMANDS = re.findall(r"^\$ (zoo .*)$", PAGE, re.MULTILINE)
+
+
+@pytest.fixture
+def installed(documented: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(documented)
+
+
+def test_it_has_every_hook(installed: None) -> None:
+    plugin = next(p for p in PluginManager.from_environment().plugins if p.name == "squares")
+    assert (plugin.hooks, plugin.status, plugin.error) == (HOOKS, "ok", "")
+
+
+def test_its_own_test_passes(documented: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(documented), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests/test_squares.py"]
+    ended = subprocess.run(command, cwd=documented, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "2 passed" in ended.stdout
+
+
+def test_its_commands(cli: Callable[..., Any], installed: None, one_thread: None, tmp_path: Path) -> None:
+    printed = {}
+    for command in COMMANDS:
+        outcome = cli(*shlex.split(command)[1:])
+        assert outcome.code == 0, outcome.err
+        printed[command.split()[1]] = outcome.out
+    assert list(printed) == ["train", "eval", "convert", "data", "draw-square"]
+
+    document = json.loads(printed["eval"])
+    assert document["errors"] == {}
+    score = document["metrics"]["reconstruction"]["score"]
+    model, data = zoo.load("linear", "runs/squares"), zoo.load_dataset("squares")
+    images = data.images(np.arange(len(data)))
+    spread = (images / 255).var(axis=0).mean()  # the error of the best constant picture
+    fresh = zoo.load_metric("reconstruction")(zoo.load("linear", dataset="squares"), data)["score"]
+    assert score < spread < fresh
+    assert model.generate(2).shape == (2, 1, 16, 16)
+    np.testing.assert_array_equal(np.load(tmp_path / "squares.npy"), images)
+    assert printed["draw-square"].splitlines() == ["####" + "." * 12] * 4 + ["." * 16] * 12
+    assert "drawn in memory" in printed["data"]
