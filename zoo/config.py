@@ -199,13 +199,16 @@ def _checked(
         "trainer": resolve(registry.spec(TrainerSpec, top["trainer"], typed="trainer" in typed_now).target),
         "dataset": resolve(registry.spec(DatasetSpec, dataset).target),
     }
+    evaluates = str(top.get("eval_every", 0)) != "0" or sources.get("eval_metrics", "default") != "default"
     for metric in top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default):
-        if top.get("eval_every") or "eval_metrics" in top or any(key.startswith(f"{metric}.") for key in layers):
+        if evaluates or any(key.startswith(f"{metric}.") for key in layers):
             targets[metric] = resolve(registry.spec(MetricSpec, metric, typed="eval_metrics" in typed_now).target)
     grouped: dict[str, dict[str, Any]] = {part: {} for part in targets}
     replaced = {part for part in ("loss", "trainer") if part in typed_now or top[part] != getattr(spec, part)}
     for key, (value, source) in layers.items():
         part, _, name = key.rpartition(".")
+        if part not in targets and key not in typed_now and (":" in part or part in registry.names("metrics")):
+            continue  # the file speaks of a metric that is not asked for any more
         if part not in targets:
             raise SettingError(
                 unknown("setting", key, [f"{p}.{n}" for p, t in targets.items() for n in settings.settings_of(t)])

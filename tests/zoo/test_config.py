@@ -12,7 +12,7 @@ import pytest
 
 from zoo.config import RESUMABLE, RunConfig, resolve_config, resumed_config
 from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError
-from zoo.registry import Registry, default_registry
+from zoo.registry import Registry, default_registry, use_registry
 
 IMAGES = "zoo.testing:tiny_images"
 
@@ -105,6 +105,23 @@ def test_metrics_named_by_an_import_path_have_settings_too(registry: Registry) -
     path = "ibgan_plugin.evaluation.mig:mig"
     config = made(registry, f"eval_metrics={path}", f"{path}.num_train=50")
     assert config.settings[path]["num_train"] == 50
+
+
+def test_the_metrics_of_a_file_can_be_replaced(registry: Registry) -> None:
+    base = made(registry, "eval_every=5", "factorvae.votes=7")
+    config = made(registry, "eval_metrics=mig", base=base)
+    assert "factorvae" not in config.settings
+    assert config.settings["mig"]["num_train"] == 10_000
+    assert made(registry, base=base).settings["factorvae"]["votes"] == 7
+
+
+def test_metrics_that_are_never_computed_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = made(default_registry())
+    monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "evaluation")
+    use_registry(None)
+    assert made(default_registry(), base=base).settings == base.settings
+    with pytest.raises(UnknownNameError, match="unknown metric 'factorvae'"):
+        made(default_registry(), "eval_every=5", base=base)
 
 
 @pytest.mark.parametrize(
