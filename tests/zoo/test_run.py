@@ -1,0 +1,469 @@
+"""The run directory: whole checkpoints or none, damage told apart, one writer, logs that fit the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo.errors import CheckpointError, ZooError
+from zoo.run import Checkpoint, RunDirectory, find_checkpoint
+
+Tensors = dict[str, torch.Tensor]
+
+
+def some(step: int) -> tuple[Tensors, Tensors]:
+    weights = {"w": torch.arange(12.0).reshape(3, 4) * step, "count": torch.tensor(step)}
+    return weights, {"square": torch.full((5,), 0.5 * step)}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    """A run with checkpoints at 1, 2 and 3."""
+    made = RunDirectory(tmp_path / "run")
+    for step in (1, 2, 3):
+        made.save(step, *some(step), {"steps_done": step, "rate": 0.1})
+    return made
+
+
+def names_in(run: RunDirectory) -> list[str]:
+    return sorted(entry.name for entry in run.checkpoints_path.iterdir())
+
+
+def test_what_was_saved_comes_back(run: RunDirectory) -> None:
+    newest = run.newest()
+    assert newest is not None
+    assert (newest.step, newest.path) == (3, run.path / "checkpoints" / "step-00000003")
+    assert newest.state["trainer"] == {"steps_done": 3, "rate": 0.1}
+    for file, expected in zip(("model.safetensors", "trainer.safetensors"), some(3), strict=True):
+        found = newest.tensors(file)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert all(found[name].dtype == expected[name].dtype for name in expected)
+
+
+def test_a_checkpoint_is_three_files_and_no_pickle(run: RunDirectory) -> None:
+    folder = run.checkpoints_path / "step-00000003"
+    assert {file.name for file in folder.iterdir()} == {"model.safetensors", "trainer.safetensors", "state.json"}
+    for file in folder.glob("*.safetensors"):
+        header = int.from_bytes(file.read_bytes()[:8], "little")
+        json.loads(file.read_bytes()[8 : 8 + header])  # a length, a JSON header, then numbers: nothing to execute
+    assert names_in(run) == ["step-00000001", "step-00000002", "step-00000003"]
+
+
+def test_views_and_columns_are_saved_as_they_look(tmp_path: Path) -> None:
+    whole = torch.arange(24.0).reshape(2, 3, 2, 2)
+    tensors = {"last": whole.to(memory_format=torch.channels_last), "view": torch.arange(6.0).reshape(2, 3).T}
+    run = RunDirectory(tmp_path)
+    run.save(1, tensors, {}, {})
+    found = run.newest().tensors("model.safetensors")  # type: ignore[union-attr]  # it was just saved
+    assert torch.equal(found["last"], whole)
+    assert torch.equal(found["view"], tensors["view"])
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def longer(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\0")
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    file.write_bytes(bytes(content))
+
+
+def flipped_at_the_end(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "trainer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", [truncated, longer, empty, flipped, flipped_at_the_end, removed, a_folder])
+def test_a_damaged_checkpoint_is_passed_over_and_told_of(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str], file: str, damage: Callable[[Path], None]
+) -> None:
+    path = run.checkpoints_path / "step-00000003"
+    before = (path / "state.json").read_text()
+    damage(path / file)
+    harmless = (path / "state.json").is_file() and same_json(before, (path / "state.json").read_bytes())
+    if file == "state.json" and harmless:  # the last newline is gone, or another sign without a meaning
+        assert damage in (truncated, flipped_at_the_end)
+        return
+    newest = run.newest()
+    assert newest is not None
+    assert newest.step == 2
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: passed over: {path}") or str(path) in warning
+    with pytest.raises(CheckpointError) as raised:
+        Checkpoint.open(path).verify()
+    assert "\n" not in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def same_json(before: str, after: bytes) -> bool:
+    try:
+        return bool(json.loads(after) == json.loads(before))
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"format": 2}, "has checkpoint format 2, this version reads 1"),
+        ({"format": None}, "has checkpoint format None"),
+        ({"step": "three"}, "is not the state of a checkpoint"),
+        ({"step": 4}, "is damaged: its SHA-256 is not the one it holds"),
+        ({"trainer": {"steps_done": 2, "rate": 0.1}}, "is damaged: its SHA-256 is not the one it holds"),
+        ({"trainer": None}, "is not the state of a checkpoint"),
+        ({"files": {}}, "is not the state of a checkpoint"),
+        ({"files": []}, "is not the state of a checkpoint"),
+        ({"sha256": None}, "is damaged"),
+        ({"more": 1}, "is damaged"),
+    ],
+    ids=str,
+)
+def test_a_state_that_was_changed(run: RunDirectory, change: dict[str, object], told: str) -> None:
+    path = run.checkpoints_path / "step-00000003"
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(state | change))
+    with pytest.raises(CheckpointError, match=told):
+        Checkpoint.open(path)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"3", b"null", b"{}", b"\xff", b"[" * 100_000, b"1" * 10_000, b" " * 2**25])
+def test_a_state_that_is_none(run: RunDirectory, content: bytes) -> None:
+    (run.checkpoints_path / "step-00000003" / "state.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state\.json"):
+        Checkpoint.open(run.checkpoints_path / "step-00000003")
+    assert run.newest().step == 2  # type: ignore[union-attr]  # it is there
+
+
+def test_a_flipped_bit_in_each_byte_of_a_state_is_noticed_or_means_nothing(run: RunDirectory) -> None:
+    file = run.checkpoints_path / "step-00000003" / "state.json"
+    content = file.read_bytes()
+    state, noticed = json.loads(content), 0
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 7
+        file.write_bytes(changed)
+        try:
+            assert Checkpoint.open(file.parent).state == state
+        except CheckpointError:
+            noticed += 1
+    meaningful = sum(not chr(byte).isspace() for byte in content)
+    assert noticed >= meaningful
+
+
+def test_none_is_whole(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (1, 2, 3):
+        removed(run.checkpoints_path / f"step-{step:08d}" / "model.safetensors")
+    assert run.newest() is None
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    (run.path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="has no whole checkpoint yet; train on with --resume"):
+        find_checkpoint(run.path)
+
+
+def test_only_checkpoints_count_as_such(run: RunDirectory) -> None:
+    for name in (".step-00000009.abc", "step-9", "step-00000009.tmp", "step-0000000x", "best"):
+        shutil.copytree(run.checkpoints_path / "step-00000003", run.checkpoints_path / name)
+    run.save(123_456_789, *some(4), {})
+    assert run.steps() == [1, 2, 3, 123_456_789]
+    assert run.newest().step == 123_456_789  # type: ignore[union-attr]  # it is there
+    assert RunDirectory(run.path / "nowhere").steps() == []
+
+
+def test_saving_again_replaces(run: RunDirectory) -> None:
+    run.save(3, *some(30), {"again": True})
+    newest = run.newest()
+    assert newest is not None
+    assert newest.state["trainer"] == {"again": True}
+    assert torch.equal(newest.tensors("model.safetensors")["w"], some(30)[0]["w"])
+    assert names_in(run) == ["step-00000001", "step-00000002", "step-00000003"]
+
+
+@pytest.mark.parametrize("values", [{"rate": float("nan")}, {"rate": object()}])
+def test_a_state_that_cannot_be_written_leaves_nothing(run: RunDirectory, values: dict[str, object]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        run.save(4, *some(4), values)
+    assert names_in(run) == ["step-00000001", "step-00000002", "step-00000003"]
+
+
+def test_a_checkpoint_can_be_named_in_several_ways(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = trained / "checkpoints" / "step-00000004"
+    assert find_checkpoint(trained).step == 6
+    assert find_checkpoint(folder).step == 4
+    monkeypatch.chdir(folder)
+    found = find_checkpoint(Path())
+    assert (found.step, found.run.config.model) == (4, "ibgan")
+    monkeypatch.chdir(trained.parent)
+    assert find_checkpoint(Path("run")).path == Path("run/checkpoints/step-00000006")
+
+
+def test_what_is_no_checkpoint(tmp_path: Path, run: RunDirectory) -> None:
+    (tmp_path / "file").write_text("text")
+    for path, told in (
+        (tmp_path / "nowhere", "does not exist; name a run directory or a checkpoint in one"),
+        (tmp_path, r"is neither a run directory \(config.json\) nor a checkpoint \(state.json\)"),
+        (tmp_path / "file", "is neither a run directory"),
+        (tmp_path / "file" / "below", "does not exist"),
+        (run.path, "is neither a run directory"),  # checkpoints without a configuration
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            find_checkpoint(path)
+
+
+# Killed while saving.
+
+SAVING = """
+import json, os, random, signal, sys, time
+from pathlib import Path
+import torch
+from zoo.errors import CheckpointError
+from zoo.run import Checkpoint, RunDirectory
+
+torch.set_num_threads(1)
+size, root = int(sys.argv[2]), Path(sys.argv[1])
+
+def tensors(step):
+    return {f"w{i}": torch.full((size,), float(step)) for i in range(4)}
+
+def looked_at(run):
+    # What a new process would find: every folder with a checkpoint's name is whole, and this is the newest.
+    for step in run.steps():
+        found = Checkpoint.open(run.checkpoints_path / f"step-{step:08d}")
+        found.verify()
+        assert all((t == step).all() for t in found.tensors("model.safetensors").values())
+    return run.newest().step
+
+def killed_child(work):
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    return child
+"""
+
+AT_EACH_MOMENT = (
+    SAVING
+    + """
+EVENTS = {"open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir", "tempfile.mkdtemp", "shutil.rmtree"}
+
+def save_and_die_at(run, moment):
+    passed = 0
+    def count(event="os.fsync", arguments=None):
+        nonlocal passed
+        if event in EVENTS or event == "os.fsync":
+            passed += 1
+            if passed == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sync = os.fsync
+    os.fsync = lambda handle: (sync(handle), count())
+    sys.addaudithook(count)
+    run.save(2, tensors(2), tensors(2), {"steps_done": 2})
+
+results, moment = [], 0
+while True:
+    moment += 1
+    run = RunDirectory(root / str(moment))
+    run.save(1, tensors(1), tensors(1), {"steps_done": 1})
+    child = killed_child(lambda: save_and_die_at(run, moment))
+    _, status = os.waitpid(child, 0)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if not killed:
+        assert status == 0, status
+    newest = looked_at(run)
+    left = len(list(run.checkpoints_path.glob(".step-*")))
+    run.forget_after(newest)
+    results.append([killed, newest, left, sorted(entry.name for entry in run.checkpoints_path.iterdir())])
+    if not killed:
+        break
+print(json.dumps(results))
+"""
+)
+
+AT_ANY_TIME = (
+    SAVING
+    + """
+def save_on(run):
+    step = 1
+    while True:
+        step += 1
+        run.save(step, tensors(step), tensors(step), {"steps_done": step})
+
+delays = random.Random(0)
+results = []
+for round in range(15):
+    run = RunDirectory(root / str(round))
+    run.save(1, tensors(1), tensors(1), {"steps_done": 1})
+    child = killed_child(lambda: save_on(run))
+    time.sleep(delays.uniform(0.005, 0.15))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    results.append([looked_at(run), len(list(run.checkpoints_path.glob(".step-*")))])
+print(json.dumps(results))
+"""
+)
+
+
+def printed_by(program: str, *arguments: object) -> list[list[object]]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)  # type: ignore[no-any-return]  # a list, as printed
+
+
+def test_killed_at_each_moment_of_saving_it_is_whole_or_absent(tmp_path: Path) -> None:
+    results = printed_by(AT_EACH_MOMENT, tmp_path, 1_000)
+    *killed, last = results
+    assert len(killed) > 10
+    assert all(was_killed for was_killed, *_ in killed)
+    newest = [step for _, step, *_ in results]
+    assert newest == sorted(newest)  # from some moment on it is there, and stays
+    assert newest.count(1) > 5
+    assert newest.count(2) > 1  # the last syncs come after the name
+    assert any(left for _, _, left, _ in killed)  # something half written was there, under a name of its own,
+    for _, step, _, names in results:  # and resuming clears it away
+        assert names == [f"step-{n:08d}" for n in range(1, int(str(step)) + 1)]
+    assert last[:3] == [False, 2, 0]
+
+
+def test_killed_at_any_time_all_that_has_a_checkpoints_name_is_whole(tmp_path: Path) -> None:
+    results = printed_by(AT_ANY_TIME, tmp_path, 50_000)
+    assert len(results) == 15
+    assert any(int(str(newest)) > 1 for newest, _ in results)
+    assert any(left for _, left in results)
+
+
+# The lock.
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from zoo.run import RunDirectory
+with RunDirectory(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the run."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_told_who_has_the_run(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(ZooError) as raised, RunDirectory(tmp_path / "run").locked():
+        pass
+    expected = f"{tmp_path / 'run'} is being written by process {holder.pid} on {socket.gethostname()}; wait for it"
+    assert str(raised.value).startswith(expected)
+    assert holder.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_lock_goes_with_its_process(tmp_path: Path, holder: subprocess.Popen[str], number: int) -> None:
+    holder.send_signal(number)
+    holder.wait(10)
+    with RunDirectory(tmp_path / "run").locked():
+        owner = json.loads((tmp_path / "run" / "owner.json").read_text())
+        assert owner == {"host": socket.gethostname(), "pid": os.getpid()}
+    assert not (tmp_path / "run" / "owner.json").exists()
+    with RunDirectory(tmp_path / "run").locked():
+        pass
+
+
+@pytest.mark.parametrize("owner", [None, "", "[]", "{}", "garbage"])
+def test_the_owner_that_did_not_say_who_it_is(tmp_path: Path, holder: subprocess.Popen[str], owner: str | None) -> None:
+    (tmp_path / "run" / "owner.json").unlink()
+    if owner is not None:
+        (tmp_path / "run" / "owner.json").write_text(owner)
+    with pytest.raises(ZooError, match="is being written by another process"), RunDirectory(tmp_path / "run").locked():
+        pass
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = RunDirectory(tmp_path / "file" / "run")
+    assert not run.exists()
+    with (
+        pytest.raises(ZooError, match=r"cannot write .*file/run: .*; choose a folder that can be written"),
+        run.locked(),
+    ):
+        pass
+    with pytest.raises(ZooError, match="cannot write"):
+        run.append("metrics.jsonl", {"step": 1})
+    with pytest.raises(ZooError, match="cannot write"):
+        run.save(1, *some(1), {})
+
+
+# The logs.
+
+
+def test_what_was_logged_after_a_step_is_forgotten(run: RunDirectory) -> None:
+    for step in range(1, 6):
+        run.append("metrics.jsonl", {"step": step, "loss": 1 / step})
+        run.append("evaluations.jsonl", {"step": step, "metrics": {}})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "los')  # what a killed process leaves
+    (run.checkpoints_path / ".step-00000004.xyz").mkdir()
+    run.forget_after(3)
+    for file in ("metrics.jsonl", "evaluations.jsonl"):
+        lines = (run.path / file).read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    assert names_in(run) == ["step-00000001", "step-00000002", "step-00000003"]
+    run.append("metrics.jsonl", {"step": 4})
+    assert (run.path / "metrics.jsonl").read_text().endswith('\n{"step": 4}\n')
+
+
+def test_a_log_that_fits_is_not_touched(run: RunDirectory) -> None:
+    run.append("metrics.jsonl", {"step": 1})
+    before = (run.path / "metrics.jsonl").stat()
+    run.forget_after(1)
+    assert (run.path / "metrics.jsonl").stat() == before
+    run.forget_after(0)
+    assert (run.path / "metrics.jsonl").read_text() == ""
+
+
+def test_a_record_that_is_not_json_is_refused(run: RunDirectory) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.append("metrics.jsonl", {"step": 1, "loss": float("nan")})
+    assert not (run.path / "metrics.jsonl").exists()
