@@ -7,7 +7,7 @@ here and there (https://github.com/google-research/disentanglement_lib).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from zoo.device import Backend
 from zoo.errors import MetricError, SettingError
 from zoo.interfaces import Dataset, Encoder
 from zoo.terminal import progress
@@ -64,12 +65,9 @@ def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> t
     return floats.div_(255) if source.dtype == torch.uint8 else floats
 
 
-@contextmanager
-def encoding_in(precision: Literal["fp32", "bf16"], model: Encoder) -> Iterator[None]:
-    """Run the encoder's products in bf16 (autocast) within this block, or as the model itself has it."""
-    device = torch.device(_device_of(model)).type
-    with torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
-        yield
+def encoding_in(precision: Literal["fp32", "bf16"], model: Encoder) -> AbstractContextManager[Any]:
+    """The context in which the encoder's matrix products run in this precision; float32 unless it says otherwise."""
+    return Backend(torch.device(_device_of(model)), precision).autocast()
 
 
 def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +136,39 @@ def make_encoder() -> type[FactorEncoder]:
 def representation():
     """Build the encoder of a named representation."""
     return lambda name: FactorEncoder(REPRESENTATIONS[name])
+
+
+@pytest.fixture(scope="session")
+def random_inception_weights(tmp_path_factory) -> Path:
+    """A weights file for pytorch-fid's Inception network: random, with statistics in every BatchNorm.
+
+    Its patched blocks have the parameters of torchvision's, so torchvision's network makes the state dict.
+    """
+    import torchvision  # it takes a second
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, init_weights=False)
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                torch.nn.init.normal_(module.bias, 0, 0.1)
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+    file = tmp_path_factory.mktemp("inception") / "random.pth"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> None:
+    """Fail on every attempt to reach another machine."""
+
+    def refuse(*args, **_):
+        raise AssertionError(f"network access: {args}")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from ibgan_plugin.evaluation.factorvae import accuracy, factorvae, least_varying, vote_table
+from ibgan_plugin.evaluation.factorvae import accuracy, factorvae, factorvae_dlib, least_varying, vote_table
 
 from zoo.errors import MetricError, SettingError
 
@@ -135,6 +135,14 @@ def test_the_threshold_is_on_the_variance_not_on_its_root(make_encoder, data):
     encoder = make_encoder(lambda factors: factors * [0.25, 1, 1, 1])
     assert factorvae(encoder, data, votes=10)["active_dims"] == [1, 2, 3]
     assert factorvae(encoder, data, votes=10, variance_threshold=0.04)["active_dims"] == [0, 1, 2, 3]
+
+
+def test_the_other_protocol_prunes_by_the_root(make_encoder, data):
+    """Of a uniform factor of 3 values, scaled by 0.1, the variance is 0.0067 and its root 0.082; by 0.05, 0.041."""
+    settings = {"num_train": 20, "num_eval": 10, "num_variance_estimate": 300}
+    for scale, num_active in ((0.1, 4), (0.05, 3)):
+        result = factorvae_dlib(make_encoder(lambda f, by=scale: f * [by, 1, 1, 1]), data, **settings)
+        assert (result["num_active_dims"], result["num_active_dims_dlib"]) == (num_active, 4)
 
 
 def test_without_an_active_dimension_the_score_is_zero_and_says_why(representation, data):

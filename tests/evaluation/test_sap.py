@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from ibgan_plugin.evaluation.sap import gap_of_best_two, sap, squared_correlations
+from sklearn.svm import LinearSVC
 
 
 def test_the_gap_of_a_hand_made_table():
@@ -36,6 +37,26 @@ def test_a_linear_machine_tells_only_the_outer_values(make_encoder, make_data):
     """One value against the rest is no half-line for the middle one of three: 2/3 at best."""
     result = sap(make_encoder(num_factors=2), make_data((3, 3)), num_train=600, num_eval=600)
     assert np.diag(result["predictability"]) == pytest.approx(2 / 3, abs=0.06)
+
+
+def test_the_penalty_is_the_published_one(make_encoder, make_data):
+    """Codes are taken raw: on small ones, how a machine with C = 0.01 does is not how one with C = 1 does."""
+    data = make_data((3, 4))
+    codes = np.array([[0.0, 0.05, 0.2]]).T  # of the values of factor a
+    encoder = make_encoder(lambda f: np.hstack([codes[f[:, 0].astype(int)], 0.05 * f[:, 1:]]), 2)
+    rng = np.random.RandomState(0)
+    train, test = (
+        np.vstack([np.stack([rng.randint(3, size=n), rng.randint(4, size=n)], axis=1) for n in [16] * 12 + [8]])
+        for _ in range(2)
+    )
+
+    def accuracy(c):
+        machine = LinearSVC(C=c, class_weight="balanced").fit(codes[train[:, 0]], train[:, 0])
+        return np.mean(machine.predict(codes[test[:, 0]]) == test[:, 0])
+
+    assert accuracy(0.01) != accuracy(1)
+    result = sap(encoder, data, num_train=200, num_eval=200)
+    assert result["predictability"][0][0] == accuracy(0.01)
 
 
 def test_degenerate_cases(make_encoder, make_data, data):
