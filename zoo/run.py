@@ -128,14 +128,14 @@ class RunDirectory:
 
     def save(self, step: int, model: Mapping[str, Tensor], trainer: Mapping[str, Tensor], values: Any) -> Checkpoint:
         """Write one checkpoint, whole or not at all."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         path = self.checkpoints_path / f"step-{step:08d}"
         with writing_folder(path) as folder:
             files = {}
             for file, tensors in zip(_TENSOR_FILES, (model, trainer), strict=True):
-                save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / file)
-                content = (folder / file).read_bytes()
+                content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+                (folder / file).write_bytes(content)
                 files[file] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             state = {"format": CHECKPOINT_FORMAT, "step": step, "trainer": values, "files": files}
             state = json.loads(json.dumps(state, allow_nan=False))  # as it will be read back

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -333,7 +334,7 @@ print(json.dumps(results))
 )
 
 
-def printed_by(program: str, *arguments: object) -> list[list[object]]:
+def printed_by(program: str, *arguments: object) -> list[Any]:
     command = [sys.executable, "-c", program, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
@@ -352,15 +353,37 @@ def test_killed_at_each_moment_of_saving_it_is_whole_or_absent(tmp_path: Path) -
     assert newest.count(2) > 1  # the last syncs come after the name
     assert any(left for _, _, left, _ in killed)  # something half written was there, under a name of its own,
     for _, step, _, names in results:  # and resuming clears it away
-        assert names == [f"step-{n:08d}" for n in range(1, int(str(step)) + 1)]
+        assert names == [f"step-{n:08d}" for n in range(1, step + 1)]
     assert last[:3] == [False, 2, 0]
 
 
 def test_killed_at_any_time_all_that_has_a_checkpoints_name_is_whole(tmp_path: Path) -> None:
     results = printed_by(AT_ANY_TIME, tmp_path, 50_000)
     assert len(results) == 15
-    assert any(int(str(newest)) > 1 for newest, _ in results)
+    assert any(newest > 1 for newest, _ in results)
     assert any(left for _, left in results)
+
+
+TOO_LARGE = (
+    SAVING
+    + """
+import resource
+run = RunDirectory(root)
+run.save(1, tensors(1), tensors(1), {"steps_done": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))  # the kernel refuses what is larger, as a full disk does
+try:
+    run.save(2, tensors(2), tensors(2), {"steps_done": 2})
+except Exception as error:
+    print(json.dumps([type(error).__name__, str(error), looked_at(run), len(list(run.checkpoints_path.iterdir()))]))
+"""
+)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    name, message, newest, entries = printed_by(TOO_LARGE, tmp_path, 1_000)
+    assert name == "ZooError"
+    assert str(message).startswith(f"cannot write {tmp_path / 'checkpoints' / 'step-00000002'}: File too large; choose")
+    assert (newest, entries) == (1, 1)
 
 
 # The lock.
