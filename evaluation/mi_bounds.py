@@ -7,6 +7,7 @@ A model offers them as a method, since they are made of its own networks:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ def mi_bounds(model: Any, data: Dataset, seed: int = 0, *, num: PositiveInt = 10
         num: draws of z.
 
     Returns:
-        `score`, which is `mi_lower`, I^L: the variational lower bound of I(z; G(z)), not less than no bound at all, so
-        it can be negative; `mi_upper`, I^U: the upper bound, None for a model without an encoder e(r|z); `kl` (D_r,):
+        `score`, which is `mi_lower`, I^L: the variational lower bound of I(z; G(z)), which a bad reconstructor
+        makes negative; `mi_upper`, I^U: the upper bound, None for a model without an encoder e(r|z); `kl` (D_r,):
         KL(e(r_i|z) | N(0, 1)) of each r_i, None likewise; `protocol`.
 
     Raises:
@@ -41,8 +42,8 @@ def mi_bounds(model: Any, data: Dataset, seed: int = 0, *, num: PositiveInt = 10
             "(IB-GAN, InfoGAN), as a method mi_bounds(num, seed)"
         )
     bounds = model.mi_bounds(num=num, seed=seed)
-    if not isinstance(bounds, dict) or not {"mi_lower", "mi_upper", "kl"} <= bounds.keys():
-        raise MetricError(f"{name}.mi_bounds returned {bounds!r:.80}; expected a dict of mi_lower, mi_upper and kl")
+    if not isinstance(bounds, Mapping) or not {"mi_lower", "mi_upper", "kl"} <= bounds.keys():
+        raise MetricError(f"{name}.mi_bounds returned {bounds!r:.80}; expected a mapping of mi_lower, mi_upper and kl")
     lower = float(bounds["mi_lower"])
     upper = None if bounds["mi_upper"] is None else float(bounds["mi_upper"])
     kl = None if bounds["kl"] is None else np.asarray(bounds["kl"], dtype=np.float64).ravel().tolist()

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from pathlib import Path
 
 import pytest
 from ibgan_plugin.evaluation.plugin import zoo_metrics
@@ -38,6 +39,17 @@ def test_every_setting_is_documented_and_its_default_valid(name):
     assert validated(target(name), defaults, name) == defaults
     for setting in defaults:
         assert f"        {setting}:" in target(name).__doc__
+
+
+@pytest.mark.parametrize("name", [*REPRESENTATION, "mi_bounds"])
+def test_the_documentation_names_every_setting_with_its_default(name):
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    paragraph = " ".join(text.split(f"\n**`{name}`**:")[1].split("\n\n")[0].split())
+    for setting, default in defaults_of(target(name)).items():
+        if setting == "num_test":  # said once for all
+            continue
+        shown = {None: "null", False: "false"}.get(default, f"{default:,}" if type(default) is int else str(default))
+        assert f"`{setting}` {shown}" in paragraph
 
 
 def test_the_defaults_are_the_published_protocols():

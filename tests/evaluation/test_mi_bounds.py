@@ -46,5 +46,5 @@ def test_refusals(data, representation):
         mi_bounds(representation("identity"), data)
     with pytest.raises(MetricError, match="not finite"):
         mi_bounds(Bounded(mi_lower=1.0, mi_upper=2.0, kl=[0.0, float("nan")]), data)
-    with pytest.raises(MetricError, match="expected a dict of mi_lower"):
+    with pytest.raises(MetricError, match="expected a mapping of mi_lower"):
         mi_bounds(Bounded(lower=1.0), data)
