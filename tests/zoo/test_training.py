@@ -1,0 +1,339 @@
+"""The loop: repeated and resumed bit for bit, stopped by signals, never past a number that is not finite."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zoo
+from zoo.errors import UsageError, ZooError
+from zoo.run import RunDirectory, find_checkpoint
+
+IMAGES = "zoo.testing:tiny_images"
+
+MISBEHAVING = """
+import os, time
+import torch
+from ibgan_plugin.losses import IBGANLoss
+from ibgan_plugin.trainer import AdversarialTrainer
+
+class Loss(IBGANLoss):
+    step = 0
+    def terms(self, judged):
+        self.step += 1
+        if self.step == int(os.environ.get("SLEEP_AT", 0)):
+            print("sleeping", flush=True)
+            time.sleep(120)
+        terms = super().terms(judged)
+        if self.step == int(os.environ.get("NAN_AT", 0)):
+            terms["kl"] = terms["kl"] * torch.tensor([1.0] * 8 + [float("nan")] + [1.0] * 6)
+        return terms
+
+class Trainer(AdversarialTrainer):
+    def state(self):
+        tensors, values = super().state()
+        if self.steps_done >= int(os.environ.get("INFINITE_FROM", 10**9)):
+            tensors["generator/0.0.weight/square_avg"] = torch.tensor([1.0, float("inf")])
+        return tensors, values
+
+def fails(model, data, seed=0):
+    raise KeyError("lost")
+
+def says_nothing(model, data, seed=0):
+    return {"protocol": {}}
+"""
+
+
+@pytest.fixture
+def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path with a loss and a trainer that go wrong when the environment says so."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "misbehaving.py").write_text(MISBEHAVING)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.fixture
+def train(one_thread: None, small: dict[str, Any], drawn: Path) -> Callable[..., RunDirectory]:
+    """Train a small IB-GAN in this process."""
+
+    def call(out: Path, dataset: str = "dsprites", resume: bool = False, **settings: Any) -> RunDirectory:
+        options = {"batch_size": 8, "device": "cpu", "precision": "fp32"} | small | settings
+        return zoo.train("ibgan", dataset, out=out, resume=resume, settings=options, data_root=drawn)
+
+    return call
+
+
+def content(run: Path, step: int) -> dict[str, bytes]:
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def log(run: Path) -> list[dict[str, Any]]:
+    """The log, but for the rates."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(line.pop("steps_per_second") > 0 for line in lines)
+    return lines
+
+
+def test_a_run_directory_has_what_it_promises(trained: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    assert config["image_shape"] == [64, 64, 1]
+    assert (config["preset"], config["seed"], config["steps"], config["precision"]) == ("dsprites", 3, 6, "fp32")
+    (made_by,) = config["made_by"].values()
+    assert {"versions", "command", "machine", "backend", "started"} <= made_by.keys()
+    assert {"ibgan-plugin", "numpy", "python"} <= made_by["versions"].keys()
+    assert made_by["versions"]["torch"] == version("torch")
+    assert [line["step"] for line in log(trained)] == [1, 2, 3, 4, 5, 6]
+    for line in log(trained):
+        assert {"real", "fake", "adversarial", "mi_lower", "mi_upper", "kl"} <= line.keys()
+        assert sum(line["kl"]) == pytest.approx(line["mi_upper"], rel=1e-5)
+        assert len(line["kl"]) == 10
+    assert RunDirectory(trained).steps() == [2, 4, 6]
+    assert {p.name for p in trained.iterdir()} <= {"config.json", "metrics.jsonl", "checkpoints", "run.lock"}
+
+
+def test_a_seed_is_a_run(train: Callable[..., RunDirectory], trained: Path, tmp_path: Path) -> None:
+    same = train(tmp_path / "same", seed=3, steps=2, log_every=1)
+    other = train(tmp_path / "other", seed=4, steps=2, log_every=1)
+    assert content(same.path, 2) == content(trained, 2)  # however often it is saved, however long it goes on
+    assert log(same.path) == log(trained)[:2]
+    assert content(other.path, 2) != content(trained, 2)
+
+
+def test_the_configuration_of_a_run_repeats_it(cli: Callable[..., Any], drawn: Path, trained: Path) -> None:
+    words = ["train", "ibgan", "--dataset", "dsprites", "--config", trained / "config.json"]
+    outcome = cli(*words, "--out", "again", "--save-every", "0", "--data-root", drawn)
+    assert (outcome.code, outcome.out) == (0, "again\n")
+    assert RunDirectory(Path("again")).steps() == [6]
+    assert content(Path("again"), 6) == content(trained, 6)
+    assert log(Path("again")) == log(trained)
+
+
+def test_resuming_changes_nothing(train: Callable[..., RunDirectory], trained: Path, tmp_path: Path) -> None:
+    for steps in (1, 3, 6):
+        train(tmp_path / "run", resume=True, seed=3, steps=steps, log_every=1)
+    assert RunDirectory(tmp_path / "run").steps() == [1, 3, 6]
+    assert list(RunDirectory(tmp_path / "run").config.made_by) == ["from step 1", "from step 2", "from step 4"]
+    assert content(tmp_path / "run", 6) == content(trained, 6)
+    assert log(tmp_path / "run") == log(trained)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "trainer.safetensors", "state.json"])
+def test_resuming_goes_on_from_the_newest_whole_checkpoint(
+    train: Callable[..., RunDirectory], trained: Path, run_copy: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    damaged = run_copy / "checkpoints" / "step-00000006" / file
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:100] + bytes([whole[100] ^ 4]) + whole[101:])
+    (run_copy / "checkpoints" / "step-00000004" / file).unlink()
+    train(run_copy, resume=True, seed=3, steps=6, log_every=1)
+    assert content(run_copy, 6) == content(trained, 6)
+    assert log(run_copy) == log(trained)
+    told = capsys.readouterr().err
+    assert "steps 3 to 6" in told
+    assert told.count("warning: ") == 2
+
+
+# Stopped by signals, in a process of its own.
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_stopped_anywhere_a_run_goes_on_bit_for_bit(
+    start: Callable[..., subprocess.Popen[str]],
+    train: Callable[..., RunDirectory],
+    small_words: tuple[str, ...],
+    drawn: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    out = tmp_path / "run"
+    words = ["--steps", 100_000, "--save-every", "2", "--precision", "fp32", "--set", "log_every=1", "--out", out]
+    process = start("train", "ibgan", "--dataset", "dsprites", *small_words, *words, "--data-root", drawn)
+    wait_for((out / "checkpoints" / "step-00000004").exists, process)
+    process.send_signal(number)
+    printed, told = process.communicate(timeout=30)
+    assert (process.returncode, printed) == (code, "")
+
+    newest = RunDirectory(out).newest()
+    assert newest is not None
+    stopped = newest.step
+    assert 4 <= stopped < 100_000
+    if number != signal.SIGKILL:
+        note, error = told.splitlines()[-2:]
+        assert note == f"{number.name}: finishing this step and writing a checkpoint; again to stop at once"
+        assert error == f"error: stopped by {number.name} after step {stopped:,}; go on with --resume --out {out}"
+        assert log(out)[-1]["step"] == stopped
+
+    more = {"steps": stopped + 3, "log_every": 1}
+    train(out, resume=True, **more)
+    straight = train(tmp_path / "straight", **more)
+    assert content(out, stopped + 3) == content(straight.path, stopped + 3)
+    assert log(out) == log(straight.path)
+
+
+def test_a_second_signal_stops_at_once(
+    start: Callable[..., subprocess.Popen[str]], misbehaving: Path, small_words: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = ["train", "ibgan", "--dataset", IMAGES, "--set", "loss=misbehaving:Loss", "--out", "run", *small_words]
+    process = start(*words, "--save-every", "1", path=[misbehaving], env={"SLEEP_AT": "3"})
+    assert process.stdout is not None
+    assert process.stdout.readline() == "sleeping\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert any(line.startswith("SIGINT: finishing this step") for line in process.stderr)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.wait(10)
+    assert time.monotonic() - began < 5
+    assert process.returncode == -signal.SIGINT
+    assert find_checkpoint(tmp_path / "run").step == 2
+    with RunDirectory(tmp_path / "run").locked():
+        pass
+
+
+def test_in_another_thread_signals_are_left_alone(train: Callable[..., RunDirectory], tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    finished: list[RunDirectory] = []
+    thread = threading.Thread(target=lambda: finished.append(train(tmp_path / "run", IMAGES, steps=2)))
+    thread.start()
+    thread.join(60)
+    assert [run.steps() for run in finished] == [[2]]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_handlers_of_the_program_come_back(train: Callable[..., RunDirectory], tmp_path: Path) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    train(tmp_path / "run", IMAGES, steps=1)
+    with pytest.raises(UsageError):
+        train(tmp_path / "run", IMAGES, steps=1)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+# Numbers that are not finite.
+
+
+def test_an_absurd_learning_rate_stops_with_the_step_and_the_terms(
+    train: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    with pytest.raises(ZooError, match=r"^step 2: .*mi_lower.* became non-finite; the last good checkpoint is ") as e:
+        train(tmp_path / "run", IMAGES, steps=9, save_every=1, log_every=1, **{"trainer.lr_generator": 1.0})
+    assert f"{tmp_path / 'run' / 'checkpoints' / 'step-00000001'}; try --precision fp32 or smaller" in str(e.value)
+    assert RunDirectory(tmp_path / "run").steps() == [1]
+    assert [line["step"] for line in log(tmp_path / "run")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "told", "kept"),
+    [
+        ({"NAN_AT": "5"}, {"log_every": 1, "save_every": 2}, "step 5: kl became non-finite", [2, 4]),
+        ({"NAN_AT": "4"}, {"log_every": 100, "save_every": 2}, "step 4: kl became non-finite", [2]),
+        ({"NAN_AT": "6"}, {"log_every": 100, "save_every": 0}, "step 6: kl became non-finite", []),
+        (
+            {"INFINITE_FROM": "3"},
+            {"log_every": 1, "save_every": 2, "trainer": "misbehaving:Trainer"},
+            "step 4: the trainer's state generator/0.0.weight/square_avg became non-finite",
+            [2],
+        ),
+    ],
+    ids=["logged", "saved, not logged", "at the end", "trainer"],
+)
+def test_nothing_good_is_followed_by_something_broken(
+    train: Callable[..., RunDirectory],
+    misbehaving: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    environment: dict[str, str],
+    settings: dict[str, Any],
+    told: str,
+    kept: list[int],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ZooError) as raised:
+        train(tmp_path / "run", IMAGES, steps=6, loss="misbehaving:Loss", **settings)
+    good = f"the last good checkpoint is {tmp_path / 'run' / 'checkpoints'}/step-{kept[-1]:08d}" if kept else ""
+    assert str(raised.value).startswith(f"{told}; {good or 'there is no checkpoint yet'}; try ")
+    assert RunDirectory(tmp_path / "run").steps() == kept
+
+
+# When what is written.
+
+
+def test_when_it_logs_and_saves(train: Callable[..., RunDirectory], tmp_path: Path) -> None:
+    run = train(tmp_path / "run", IMAGES, steps=7, log_every=3, save_every=4)
+    assert [line["step"] for line in log(run.path)] == [3, 6, 7]
+    assert run.steps() == [4, 7]
+    only = train(tmp_path / "only", IMAGES, steps=3, save_every=0)
+    assert only.steps() == [3]
+
+
+def test_evaluating_on_the_way_changes_nothing_and_a_failing_metric_costs_a_warning(
+    train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = ("mi_bounds", "misbehaving:fails", "misbehaving:says_nothing")
+    more = {"eval_every": 2, "eval_metrics": metrics, "mi_bounds.num": 50}
+    run = train(tmp_path / "run", IMAGES, steps=5, **more)
+    told = capsys.readouterr().err
+    plain = train(tmp_path / "plain", IMAGES, steps=5)
+    assert content(run.path, 5) == content(plain.path, 5)
+    records = [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [2, 4]
+    for record in records:
+        assert record["metrics"].keys() == {"mi_bounds"}
+        assert record["metrics"]["mi_bounds"]["protocol"]["num"] == 50
+        assert record["errors"]["misbehaving:fails"] == "KeyError: 'lost'"
+        assert "expected a dict with score and protocol" in record["errors"]["misbehaving:says_nothing"]
+    assert told.count("warning: step 2: misbehaving:fails: KeyError: 'lost'") == 1
+    assert "step 4: mi_bounds " in told
+
+
+# Refusals.
+
+
+def test_a_run_is_not_begun_in_another(train: Callable[..., RunDirectory], run_copy: Path, trained: Path) -> None:
+    with pytest.raises(UsageError, match="holds a run already; go on with --resume, or choose another --out"):
+        train(run_copy, steps=1)
+    assert content(run_copy, 6) == content(trained, 6)
+    assert (run_copy / "config.json").read_bytes() == (trained / "config.json").read_bytes()
+
+
+def test_resuming_a_run_that_was_not_begun_begins_it(train: Callable[..., RunDirectory], tmp_path: Path) -> None:
+    assert train(tmp_path / "new", IMAGES, resume=True, steps=1).steps() == [1]
+
+
+def test_nothing_is_written_before_all_of_it_stands(train: Callable[..., RunDirectory], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"this model needs 64x64 images, the dataset has 32x32"):
+        train(tmp_path / "run", IMAGES, steps=1, **{"dataset.height": 32, "dataset.width": 32})
+    assert not RunDirectory(tmp_path / "run").exists()
+    assert train(tmp_path / "run", IMAGES, steps=1).steps() == [1]
+
+
+def test_weights_of_another_model_are_refused(train: Callable[..., RunDirectory], run_copy: Path) -> None:
+    other = train(run_copy.parent / "other", seed=3, steps=1, **{"model.ngf": 8})
+    shutil.copytree(other.path / "checkpoints" / "step-00000001", run_copy / "checkpoints" / "step-00000009")
+    with pytest.raises(ZooError, match=r"step-00000009 holds another model's weights: .*expected .*\(and \d+ more\)"):
+        train(run_copy, resume=True, seed=3, steps=10, log_every=1)
