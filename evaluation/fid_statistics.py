@@ -40,10 +40,12 @@ def read_statistics(path: Path, dims: int) -> tuple[Gaussian, dict[str, str | in
     unpickled, or does not hold a mean (dims,) and a finite, symmetric, positive semi-definite covariance (dims, dims).
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is one array; expected an .npz file with mu and sigma, as pytorch-fid writes")
-            arrays = {key: archive[key] for key in archive.files}
+            with loaded as archive:
+                arrays = {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise DataError(f"there is no statistics file {path}; expected an .npz file with mu and sigma") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError) as error:
