@@ -51,8 +51,10 @@ def fresh_registry() -> Iterator[None]:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Outcome]:
-    """Run a command line in this process, in an empty folder."""
+    """Run a command line in this process, in an empty folder, with the plugins that are there when it begins."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(zoo.cli.cli, "commands", dict(zoo.cli.cli.commands))
+    monkeypatch.setattr(zoo.cli.cli, "_asked_plugins", False)
 
     def call(*words: object) -> Outcome:
         capsys.readouterr()

@@ -1,0 +1,206 @@
+"""`import zoo`: what it offers, and that a file's contents never name code to import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError
+
+SETTINGS = {"factorvae": {"votes": 20, "variance_images": 256}, "mi_bounds": {"num": 100}}
+
+
+def test_importing_and_listing_is_light() -> None:
+    program = (
+        "import sys, json, zoo\n"
+        "names = [zoo.list_models(), zoo.list_datasets(), zoo.list_metrics()]\n"
+        "heavy = sorted({'torch', 'numpy', 'scipy', 'pydantic', 'rich'} & set(sys.modules))\n"
+        "print(json.dumps([names, heavy]))"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    (models, datasets, metrics), heavy = json.loads(printed)
+    assert heavy == []
+    assert {"gan", "ibgan", "infogan"} <= set(models)
+    assert {"color_dsprites", "color_dsprites_dlib", "dsprites", "noisy_dsprites"} <= set(datasets)
+    assert {"factorvae", "mi_bounds"} <= set(metrics)
+    assert all(names == sorted(names) for names in (models, datasets, metrics))
+
+
+def assert_answers(model: Any, channels: int, code_dim: int) -> None:
+    images = model.generate(16, seed=0)
+    assert (images.dtype, images.shape) == (torch.float32, (16, channels, 64, 64))
+    assert 0 <= images.min() <= images.max() <= 1
+    codes = model.encode(images)
+    assert (codes.dtype, codes.shape) == (torch.float32, (16, code_dim))
+    again = model.decode(codes)
+    assert (again.dtype, again.shape) == (torch.float32, (16, channels, 64, 64))
+    assert 0 <= again.min() <= again.max() <= 1
+    assert torch.equal(model.generate(16, seed=0), images)
+    assert not torch.equal(model.generate(16, seed=1), images)
+    assert not model.training
+
+
+def test_a_model_with_fresh_weights(drawn: Path) -> None:
+    model = zoo.load("ibgan", dataset="dsprites", data_root=drawn)
+    assert_answers(model, 1, 10)
+    assert (model.config.preset, model.config.image_shape) == ("dsprites", (64, 64, 1))
+    assert model.load_dataset().name == "dsprites"
+    again, other = (zoo.load("ibgan", dataset="dsprites", seed=seed, data_root=drawn) for seed in (0, 1))
+    weights = model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in again.state_dict().items())
+    assert not all(torch.equal(weights[name], value) for name, value in other.state_dict().items())
+
+
+def test_a_preset_by_name(drawn: Path) -> None:
+    model = zoo.load("ibgan", dataset="color_dsprites", preset="demo", data_root=drawn)
+    assert (model.config.preset, model.config.settings["model"]["variant"]) == ("demo", "table5")
+    assert_answers(model, 3, 10)
+
+
+def test_a_model_of_a_run_brings_its_dataset(trained: Path, drawn: Path) -> None:
+    model = zoo.load("ibgan", trained)
+    assert_answers(model, 1, 10)
+    assert (model.config.seed, model.config.settings["model"]["ngf"]) == (3, 4)
+    assert model.load_dataset().name == "dsprites"
+    earlier = zoo.load("ibgan", trained / "checkpoints" / "step-00000002")
+    assert not torch.equal(earlier.generate(2), model.generate(2))
+    assert torch.equal(zoo.load("ibgan", str(trained)).generate(2), model.generate(2))
+
+
+def test_loading_leaves_the_callers_random_state(trained: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    zoo.load("ibgan", trained)
+    zoo.load("ibgan", dataset="dsprites").generate(2)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_what_load_refuses(trained: Path) -> None:
+    for arguments, error, told in (
+        ({}, UsageError, r"zoo.load\('ibgan'\) needs a checkpoint, or dataset= for fresh weights"),
+        ({"checkpoint": trained, "dataset": "dsprites"}, UsageError, "brings its dataset and preset with it"),
+        ({"dataset": "dsprites", "preset": "big"}, UnknownNameError, "unknown preset 'big'"),
+        ({"pretrained": "best"}, UnknownNameError, "unknown pretrained ibgan 'best'"),
+        ({"checkpoint": "pretrained:best"}, UnknownNameError, "unknown pretrained ibgan 'best'"),
+        ({"checkpoint": "nowhere"}, CheckpointError, "nowhere does not exist"),
+        ({"checkpoint": trained, "device": "tpu"}, UsageError, "unknown device 'tpu'"),
+    ):
+        with pytest.raises(error, match=told):
+            zoo.load("ibgan", **arguments)
+    with pytest.raises(CheckpointError, match="holds a model 'ibgan', not 'gan'"):
+        zoo.load("gan", trained)
+
+
+def test_a_dataset(drawn: Path) -> None:
+    data = zoo.load_dataset("color_dsprites", data_root=drawn)
+    assert data.image_shape == (64, 64, 3)
+    assert (len(data.factor_names), len(data.factor_sizes)) == (6, 6)
+    indices = np.array([0, 5, len(data) - 1])
+    images = data.images(indices)
+    assert (images.dtype, images.shape) == (np.uint8, (3, 64, 64, 3))
+    np.testing.assert_array_equal(data.index_of(data.factors_of(indices)), indices)
+    with pytest.raises(SettingError, match=r"unknown setting 'dataset\.size'"):
+        zoo.load_dataset("color_dsprites", size=3)
+
+
+def test_a_metric_and_an_evaluation_agree(run_copy: Path, drawn: Path) -> None:
+    document = zoo.evaluate("ibgan", run_copy, ["factorvae", "mi_bounds"], seed=2, settings=SETTINGS)
+    model, data = zoo.load("ibgan", run_copy), zoo.load_dataset("dsprites")
+    for name, settings in SETTINGS.items():
+        assert zoo.load_metric(name)(model, data, seed=2, **settings) == document["metrics"][name]
+    assert json.loads((run_copy / "evaluations.jsonl").read_text()) == document
+
+
+def test_an_evaluation_is_the_same_document_as_on_the_command_line(cli: Callable[..., Any], run_copy: Path) -> None:
+    document = zoo.evaluate("ibgan", run_copy, ["mi_bounds"], settings={"mi_bounds": {"num": 100}})
+    outcome = cli("eval", "ibgan", run_copy, "--metrics", "mi_bounds", "--set", "mi_bounds.num=100", "--json")
+    assert json.loads(outcome.out) == document
+
+
+def test_an_evaluation_that_cannot_be_recorded_is_still_returned(
+    run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_copy / "evaluations.jsonl").mkdir()
+    document = zoo.evaluate("ibgan", run_copy, ["mi_bounds"], settings={"mi_bounds": {"num": 100}})
+    assert document["errors"] == {}
+    assert "warning: the result is not recorded: cannot write" in capsys.readouterr().err
+
+
+def test_training_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    for options, told in (
+        ({"epochs": 3}, "unknown setting 'epochs'"),
+        ({"steps": 0}, "steps=0: input should be greater than 0"),
+        ({"settings": {"loss.bta": 3}}, "unknown setting 'loss.bta'"),
+        ({"preset": "big"}, "unknown preset 'big'"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            zoo.train("ibgan", "dsprites", out=tmp_path / "run", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+# What a file may name.
+
+TRAP = "open({!r}, 'w').close()\nthing = object\n"
+
+
+@pytest.fixture
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that leaves a trace when it is imported; the trace's path."""
+    folder = tmp_path / "trap"
+    folder.mkdir()
+    trace = tmp_path / "imported"
+    (folder / "trap_module.py").write_text(TRAP.format(str(trace)))
+    monkeypatch.syspath_prepend(folder)
+    return trace
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "trap_module:thing"},
+        {"dataset": "trap_module:thing"},
+        {"loss": "trap_module:thing"},
+        {"trainer": "trap_module:thing"},
+        {"eval_metrics": ["trap_module:thing"], "eval_every": 1},
+        {"preset": "trap_module:thing"},
+        {"device": "trap_module:thing"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_file_never_names_code_to_import(
+    cli: Callable[..., Any], run_copy: Path, trap: Path, change: dict[str, Any]
+) -> None:
+    file = run_copy / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    mi_bounds = ("--metrics", "mi_bounds", "--set", "mi_bounds.num=50", "--json")
+    resumed = cli("train", "ibgan", "--dataset", "dsprites", "--out", run_copy, "--resume", "--steps", "7")
+    repeated = cli("train", "ibgan", "--dataset", "dsprites", "--out", "new", "--config", file)
+    evaluated = cli("eval", "ibgan", run_copy, *mi_bounds)
+    drawn = cli("sample", "ibgan", run_copy, "--num", "1", "--out", "x.png")
+    assert not trap.exists()
+    assert "trap_module" not in sys.modules
+    (key, *_) = change
+    if key in ("loss", "trainer", "eval_metrics"):
+        assert resumed.code == repeated.code == 2
+        assert "a file may only name what a plugin registered" in resumed.error
+        assert "a file may only name what a plugin registered" in repeated.error
+        assert evaluated.code == drawn.code == 0  # which need none of these
+    if key == "dataset":
+        assert resumed.code == 2
+        assert evaluated.code == 2
+        assert "unknown dataset 'trap_module:thing'" in evaluated.error
+        with pytest.raises(UnknownNameError):
+            zoo.load("ibgan", run_copy).load_dataset()
+    if key == "model":
+        assert {resumed.code, evaluated.code, drawn.code} == {1, 2}
+    assert not trap.exists()

@@ -1,0 +1,163 @@
+"""Scoring: each metric on its own, settings checked before anything is computed."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import PositiveInt
+
+from zoo import hookimpl
+from zoo.errors import AmbiguousNameError, MetricError, PluginError, SettingError, UnknownNameError, UsageError
+from zoo.evaluating import check_metrics, published, score
+from zoo.plugins import PluginManager
+from zoo.registry import Registry
+from zoo.specs import MetricSpec
+from zoo.testing import TinyImages
+
+
+def counts(model: Any, data: Any, seed: int = 0, *, times: PositiveInt = 2) -> dict[str, Any]:
+    return {"score": len(data) * times + seed, "protocol": {"times": times}}
+
+
+def returns(result: Any) -> Any:
+    return lambda model, data, seed=0: result
+
+
+def raises(error: BaseException) -> Any:
+    def metric(model: Any, data: Any, seed: int = 0) -> Any:
+        raise error
+
+    return metric
+
+
+METRICS = {
+    "counts": counts,
+    "undefined": raises(MetricError("not defined for this")),
+    "key": raises(KeyError("lost")),
+    "memory": raises(MemoryError()),
+    "attribute": raises(AttributeError("two\nlines")),
+    "nothing": returns(None),
+    "no_score": returns({"protocol": {}}),
+    "no_protocol": returns({"score": 1.0}),
+    "nan": returns({"score": float("nan"), "protocol": {}}),
+    "numpy": returns({"score": np.float32(0.5), "protocol": {}}),
+    "array": returns({"score": 0.5, "protocol": {}, "more": np.zeros(2)}),
+    "none": returns({"score": None, "protocol": {}, "reason": "no dimension is active"}),
+}
+
+
+class Metrics:
+    @hookimpl
+    def zoo_metrics(self) -> list[MetricSpec]:
+        named = [MetricSpec(name, f"some_metrics:{name}") for name in METRICS]
+        return [
+            *named,
+            MetricSpec("free", "some_metrics:counts", needs_factors=False, published={("ibgan", "dsprites"): 0.8}),
+            MetricSpec("missing", "no_such_module:metric"),
+            MetricSpec("twice", "a:b"),
+            MetricSpec("twice", "a:c"),
+        ]
+
+
+class NoTruth(TinyImages):
+    name = "no truth"
+    factor_names = None  # type: ignore[assignment]  # a dataset without ground truth
+    factor_sizes = None  # type: ignore[assignment]  # likewise
+
+    def __len__(self) -> int:
+        return 10
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    module = ModuleType("some_metrics")
+    vars(module).update(METRICS)
+    monkeypatch.setitem(sys.modules, "some_metrics", module)
+    manager = PluginManager([])
+    manager.register(Metrics(), "metrics")
+    return Registry(manager)
+
+
+DATA = TinyImages((8, 8, 1))
+
+
+def test_results_come_in_order_with_their_settings_and_seed(registry: Registry) -> None:
+    results, errors = score(registry, None, DATA, ["free", "counts"], 3, {"counts": {"times": 10}})
+    assert errors == {}
+    assert list(results.items()) == [
+        ("free", {"score": 99, "protocol": {"times": 2}}),
+        ("counts", {"score": 483, "protocol": {"times": 10}}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("undefined", "not defined for this"),
+        ("key", "KeyError: 'lost'"),
+        ("memory", "MemoryError:"),
+        ("attribute", "AttributeError: two lines"),
+        ("nothing", "returned None, expected a dict with score and protocol"),
+        ("no_score", "returned {'protocol': {}}, expected a dict with score and protocol"),
+        ("no_protocol", "returned {'score': 1.0}, expected a dict with score and protocol"),
+        ("nan", "ValueError: Out of range float values are not JSON compliant"),
+        ("numpy", "returned a score of type float32, expected a number or None"),
+        ("array", "TypeError: Object of type ndarray is not JSON serializable"),
+        ("missing", "cannot import no_such_module:metric: No module named 'no_such_module'; is its package"),
+    ],
+)
+def test_a_failing_metric_costs_its_own_score_only(registry: Registry, name: str, told: str) -> None:
+    names = ["counts", name, "none"]
+    wanted = check_metrics(registry, names, {})
+    results, errors = score(registry, None, DATA, names, 0, wanted)
+    assert list(results) == ["counts", "none"]
+    assert results["none"]["score"] is None
+    assert list(errors) == [name]
+    assert errors[name].startswith(told)
+    assert "\n" not in errors[name]
+
+
+def test_an_interrupt_is_no_failure_of_a_metric(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("some_metrics.counts", raises(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        score(registry, None, DATA, ["counts"], 0, {})
+
+
+def test_ground_truth_where_it_is_needed(registry: Registry) -> None:
+    results, errors = score(registry, None, NoTruth((8, 8, 1)), ["counts", "free"], 0, {})
+    assert errors == {"counts": "needs ground-truth factors, which no truth does not have"}
+    assert results["free"]["score"] == 20
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "error", "told"),
+    [
+        ([], {}, UsageError, "no metric named"),
+        (["counst"], {}, UnknownNameError, "unknown metric 'counst'; did you mean 'counts'"),
+        (["twice"], {}, AmbiguousNameError, "metric 'twice' is registered by plugin 'metrics'"),
+        (["counts"], {"counts": {"times": 0}}, SettingError, "counts.times=0: input should be greater than 0"),
+        (
+            ["counts"],
+            {"counts": {"tims": 1}},
+            SettingError,
+            "unknown setting 'counts.tims'; did you mean 'counts.times",
+        ),
+        (["counts"], {"free": {}}, UsageError, "settings for 'free', which is not among the metrics asked for"),
+        (["no_such_module:x"], {}, PluginError, "cannot import no_such_module:x"),
+    ],
+)
+def test_what_is_wrong_shows_before_anything_is_computed(
+    registry: Registry, names: list[str], settings: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error) as raised:
+        check_metrics(registry, names, settings)
+    assert str(raised.value).startswith(told)
+
+
+def test_what_the_paper_reports(registry: Registry) -> None:
+    assert published(registry, "free", "ibgan", "dsprites") == 0.8
+    assert published(registry, "free", "ibgan", "celeba") is None
