@@ -40,6 +40,7 @@ class Backend:
 
     def images(self, pixels: NDArray[np.uint8]) -> Tensor:
         """uint8 (n, H, W, C) -> float32 (n, C, H, W) in [0, 1] on the device, channels last in memory."""
+        pixels = np.require(pixels, requirements=("C", "W"))  # a dataset may hand out a read-only view of its file
         return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -85,4 +85,6 @@ def sync(path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> str:
     """The one line for a failed write."""
-    return f"cannot write {path}: {error.strerror or error}; choose a folder that can be written and has room"
+    in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "a file is in the way of a folder" if in_the_way else error.strerror or error
+    return f"cannot write {path}: {reason}; choose a folder that can be written and has room"

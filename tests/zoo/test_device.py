@@ -1,0 +1,59 @@
+"""Devices, precision and layout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.device import Backend
+from zoo.errors import UsageError
+
+CPU = Backend.choose("cpu", "fp32")
+
+
+def test_what_is_asked_for_is_chosen() -> None:
+    assert (CPU.device, CPU.precision, str(CPU)) == (torch.device("cpu"), "fp32", "cpu, fp32")
+    assert Backend.choose("cpu", "bf16").precision == "bf16"
+    auto = Backend.choose()
+    assert auto.precision in ("fp32", "bf16")
+    assert auto.device.type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("device", ["tpu", "", "cuda:99", "cpu:cpu", "meta", "xpu"])
+def test_a_device_that_is_not_there(device: str) -> None:
+    with pytest.raises(UsageError, match="device"):
+        Backend.choose(device)
+
+
+def test_a_precision_that_is_none() -> None:
+    with pytest.raises(UsageError, match="unknown precision 'fp16'; there are: auto, bf16, fp32"):
+        Backend.choose("cpu", "fp16")
+
+
+def test_images_keep_their_values() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 2), dtype=np.uint8)
+    images = CPU.images(pixels)
+    assert (images.dtype, images.shape) == (torch.float32, (3, 2, 5, 7))
+    np.testing.assert_array_equal(images.numpy(), pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_images_may_be_views_and_read_only() -> None:
+    pixels = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    pixels.flags.writeable = False
+    expected = CPU.images(pixels.copy())
+    assert torch.equal(CPU.images(pixels), expected)
+    assert torch.equal(CPU.images(pixels[::-1]), expected.flip(0))
+
+
+def test_a_module_is_placed_channels_last() -> None:
+    module = CPU.place(torch.nn.Conv2d(4, 8, 3))
+    assert module.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_autocast_is_on_in_bf16_only() -> None:
+    weights, inputs = torch.ones(4, 4), torch.ones(2, 4)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        with Backend.choose("cpu", precision).autocast():
+            assert (inputs @ weights).dtype == dtype
