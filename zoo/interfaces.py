@@ -90,7 +90,8 @@ class Loss(Protocol):
     """The objective, built as `target(**settings)`: named terms, and each player's objective as a sum of them.
 
     A loss that brings networks of its own (FactorVAE's discriminator) is a `torch.nn.Module`; a loss whose networks
-    depend on the model has `bind(model)`, called once by the trainer before it asks for parameters.
+    depend on the model has `bind(model)`, called once by the trainer before it asks for parameters. A loss with players
+    of its own has `players()`, as models have: by name, the modules whose parameters a player owns.
     """
 
     def terms(self, outputs: Any) -> dict[str, torch.Tensor]:

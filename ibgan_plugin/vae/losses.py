@@ -3,7 +3,7 @@
 VAE          min  reconstruction + KL                                            Kingma and Welling (2014)
 beta-VAE     min  reconstruction + beta * KL                                     Higgins et al. (2017), Eq. 4
 FactorVAE    min  reconstruction + KL + gamma * TC, TC by a discriminator        Kim and Mnih (2018), Eq. 2
-beta-TCVAE   min  reconstruction + KL + (beta - 1) * TC, TC by the minibatch     Chen et al. (2018), Eq. 4
+beta-TCVAE   min  reconstruction + KL + (beta - 1) * TC, TC by the minibatch     Chen et al. (2018), Eq. 5
 
 All terms are in nats, summed over pixels or dimensions and averaged over the batch.
 """

@@ -12,12 +12,10 @@ from zoo.specs import Preset, Setting
 _STUDY = "Locatello et al. (2019), supplement, Tables 1 to 3"
 _UNTOLD = "the IB-GAN paper tells none: as on dSprites"
 
-# The grids of the study are given where one of their values is chosen.
-_BETA_VAE = "this project, of the study's grid 1, 2, 4, 6, 8, 16: what Higgins et al. (2017) use on dSprites"
-_FACTOR_VAE = (
-    "this project, of the study's grid 10, 20, 30, 40, 50, 100: next to the 35 of Kim and Mnih (2018) on dSprites"
-)
-_BETA_TCVAE = "this project, of the study's grid 1, 2, 4, 6, 8, 10: what Chen et al. (2018) name in their code's README"
+# The study trains with every value of a grid and names no best one; one value is chosen here.
+_BETA_VAE = "this project, the middle of the study's grid 1, 2, 4, 6, 8, 16 (1 is the VAE)"
+_FACTOR_VAE = "this project, the middle of the study's grid 10, 20, 30, 40, 50, 100"
+_BETA_TCVAE = "this project, of the study's grid 1, 2, 4, 6, 8, 10: the one in the README of Chen et al.'s code"
 
 
 def _optimisation(steps: int, steps_source: str) -> dict[str, Setting]:

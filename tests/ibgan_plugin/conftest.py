@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ from zoo.specs import LossSpec, ModelSpec, TrainerSpec
 ADVERSARIAL = ("gan", "infogan", "ibgan")
 VAES = ("vae", "beta_vae", "factor_vae", "beta_tcvae")
 SYSTEMS = (*ADVERSARIAL, *VAES)
-
-
-@pytest.fixture(autouse=True)
-def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test finds the user's own data, and none writes into the user's cache."""
-    monkeypatch.delenv("DISENTANGLEMENT_LIB_DATA", raising=False)
-    monkeypatch.setenv("ZOO_DATA", str(tmp_path / "zoo-data"))
 
 
 @dataclass

@@ -29,18 +29,6 @@ TERMS = {
 }
 
 
-@pytest.fixture(scope="session")
-def drawn(tmp_path_factory):
-    """A data root in which dSprites is drawn."""
-    from ibgan_plugin.adapters.dsprites import prepare
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DISENTANGLEMENT_LIB_DATA", raising=False)
-        root = tmp_path_factory.mktemp("data-root")
-        prepare(root)
-    return root
-
-
 def train(model, dataset, out, root, steps=40, **options):
     settings = HURRIED if model in ADVERSARIAL else {"trainer.lr": 1e-3}
     options = {"batch_size": 32, "log_every": 5, "device": "cpu", "precision": "fp32"} | options
