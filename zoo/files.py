@@ -41,7 +41,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder of files (no subfolders): all of it appears under `path` at once, or none of it.
+    """The same for a folder and all that is in it: all of it appears under `path` at once, or none of it.
 
     A folder that stands under that name already is replaced.
     """
@@ -51,11 +51,9 @@ def writing_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         yield temporary
-        for file in temporary.iterdir():
-            file.chmod(0o644)
-            sync(file)
-        sync(temporary)
-        temporary.chmod(0o755)
+        for inside in [*temporary.rglob("*"), temporary]:
+            inside.chmod(0o755 if inside.is_dir() else 0o644)
+            sync(inside)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

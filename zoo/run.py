@@ -171,6 +171,19 @@ class RunDirectory:
         except OSError as error:
             raise ZooError(cannot_write(self.path / file, error)) from error
 
+    def records(self, file: str) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl or evaluations.jsonl, oldest first; none where there is no such file.
+
+        A line that is not whole (the last one of a killed run) is left out.
+        """
+        try:
+            lines = (self.path / file).read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ZooError(f"cannot read {self.path / file}: {error.strerror}") from None
+        return [json.loads(line) for line in lines if _step_of(line) < float("inf")]
+
     def forget_after(self, step: int) -> None:
         """Drop what was logged after a step (a resumed run logs it again), and what a killed run left half written."""
         for left in self.checkpoints_path.glob(".step-*"):

@@ -57,6 +57,15 @@ def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["folder"]
 
 
+def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
+    with writing_folder(tmp_path / "tree") as temporary:
+        (temporary / "a" / "b").mkdir(parents=True, mode=0o700)
+        (temporary / "a" / "b" / "file").write_text("1")
+        (temporary / "a" / "b" / "file").chmod(0o600)
+    inside = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert inside == {"tree": 0o755, "tree/a": 0o755, "tree/a/b": 0o755, "tree/a/b/file": 0o644}
+
+
 @pytest.mark.parametrize("write", [writing, writing_folder])
 def test_where_nothing_can_be_written(tmp_path: Path, write: type) -> None:
     (tmp_path / "file").write_text("in the way")

@@ -477,6 +477,16 @@ def test_what_was_logged_after_a_step_is_forgotten(run: RunDirectory) -> None:
     assert (run.path / "metrics.jsonl").read_text().endswith('\n{"step": 4}\n')
 
 
+def test_logs_are_read_back_without_what_is_not_whole(run: RunDirectory) -> None:
+    assert run.records("evaluations.jsonl") == []
+    written = [{"step": 3, "metrics": {"mig": {"score": 0.1}}}, {"step": 1, "metrics": {}}]
+    for record in written:
+        run.append("evaluations.jsonl", record)
+    with (run.path / "evaluations.jsonl").open("ab") as file:
+        file.write(b'[]\n{"metrics": {}}\n\xff\n{"step": 4, "met')
+    assert run.records("evaluations.jsonl") == written
+
+
 def test_a_log_that_fits_is_not_touched(run: RunDirectory) -> None:
     run.append("metrics.jsonl", {"step": 1})
     before = (run.path / "metrics.jsonl").stat()

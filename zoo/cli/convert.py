@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from zoo import terminal
-from zoo.cli.options import RegisteredName, data_root_option
+from zoo.cli.options import RegisteredName, assigned, data_root_option, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.specs import ConverterSpec
@@ -40,15 +40,20 @@ def dataset(name: str, to_format: str, out: Path, data_root: Path | None) -> Non
 @click.option("--to", "to_format", type=RegisteredName("converters"), help="The format to write.")
 @click.option("--from", "from_format", type=RegisteredName("converters"), help="The format to read, into a run.")
 @out_option
-def checkpoint(checkpoint: Path, to_format: str | None, from_format: str | None, out: Path) -> None:
+@set_option("Change a setting of the format, such as dataset=celeba.")
+def checkpoint(
+    checkpoint: Path, to_format: str | None, from_format: str | None, out: Path, words: tuple[str, ...]
+) -> None:
     """Write a run's CHECKPOINT in another format, or read a foreign one into a run."""
-    if (to_format is None) == (from_format is None):
-        raise click.UsageError("give either --to or --from")
-    if to_format is not None:
-        written = _method(to_format, "checkpoint_to", "write checkpoints")(checkpoint, out)
+    from zoo.settings import validated
+
+    if to_format is not None and from_format is None:
+        name, convert = to_format, _method(to_format, "checkpoint_to", "write checkpoints")
+    elif from_format is not None and to_format is None:
+        name, convert = from_format, _method(from_format, "checkpoint_from", "read checkpoints")
     else:
-        written = _method(str(from_format), "checkpoint_from", "read checkpoints")(checkpoint, out)
-    terminal.out(str(written))
+        raise click.UsageError("give either --to or --from")
+    terminal.out(str(convert(checkpoint, out, **validated(convert, assigned(words), name))))
 
 
 def _method(name: str, method: str, what: str) -> Callable[..., Any]:

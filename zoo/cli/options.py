@@ -61,3 +61,14 @@ def grouped(words: tuple[str, ...]) -> dict[str, dict[str, str]]:
             raise SettingError(f"--set {word!r}: expected NAME.KEY=VALUE, such as --set factorvae.votes=100")
         groups.setdefault(part, {})[name] = value
     return groups
+
+
+def assigned(words: tuple[str, ...]) -> dict[str, str]:
+    """`("dataset=celeba",)` -> `{"dataset": "celeba"}`."""
+    values: dict[str, str] = {}
+    for word in words:
+        name, found, value = word.partition("=")
+        if not (found and name.strip()):
+            raise SettingError(f"--set {word!r}: expected KEY=VALUE, such as --set dataset=celeba")
+        values[name.strip()] = value
+    return values
