@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STEM = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 SUFFIXES = (".npz", ".hdf5", ".h5")
+DRAWN_COMMENT = b"drawn by ibgan-plugin"  # of a zip: the mark of a file that is not the official one
 BLOCK = 4096  # images unpacked at a time: 16 MiB
 HDF5_BLOCK = 23040  # the official file's chunks are this many images deep: 90 MiB
 
@@ -39,7 +40,16 @@ def find(root: Path) -> Path | None:
     """Return the official file: in the data root, in its `dsprites/`, or in disentanglement_lib's data folder."""
     folders = [root, *(each / "dsprites" for each in search_roots(root))]
     candidates = (folder / f"{STEM}{suffix}" for suffix in SUFFIXES for folder in folders)
-    return next((path.absolute() for path in candidates if path.is_file()), None)
+    return next((path.absolute() for path in candidates if path.is_file() and not _drawn_here(path)), None)
+
+
+def _drawn_here(path: Path) -> bool:
+    """Whether this is a drawn npz that `zoo convert` wrote: drawing the images again is no worse than reading it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == DRAWN_COMMENT
+    except (OSError, ValueError, zipfile.BadZipFile):  # an HDF5, or damaged, which `read` will tell
+        return False
 
 
 def identity(path: Path) -> dict[str, Any]:

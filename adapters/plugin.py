@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo import hookimpl
-from zoo.specs import DatasetSpec
+from zoo.specs import ConverterSpec, DatasetSpec
 
 _HERE = "ibgan_plugin.adapters"
 
@@ -25,4 +25,16 @@ def zoo_datasets() -> list[DatasetSpec]:
         _dataset("chairs3d", "86,366 renderings of 1,393 chairs, gray, 64x64; from the publisher's files"),
         _dataset("celeba", "202,599 aligned faces, cropped, 64x64; from the publisher's files"),
         _dataset("image_folder", "any tree or archive of images"),
+    ]
+
+
+@hookimpl
+def zoo_converters() -> list[ConverterSpec]:
+    """The foreign formats, by name."""
+    return [
+        ConverterSpec(
+            "disentanglement_lib",
+            f"{_HERE}.disentanglement_lib:DisentanglementLib",
+            "datasets as the files that disentanglement_lib's loaders open",
+        )
     ]

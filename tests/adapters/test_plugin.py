@@ -39,4 +39,11 @@ def test_info_on_an_empty_root_is_plain_and_leaves_it_empty(spec: Any, tmp_path:
 def test_names_are_unique_and_those_promised() -> None:
     names = [spec.name for spec in SPECS]
     assert len(set(names)) == len(names)
-    assert {"dsprites", "color_dsprites", "color_dsprites_dlib", "noisy_dsprites"} <= set(names)
+    noisy, photographs = {"color_dsprites_dlib", "noisy_dsprites"}, {"chairs3d", "celeba", "image_folder"}
+    assert set(names) == {"dsprites", "color_dsprites"} | noisy | photographs
+
+
+def test_converters_have_a_method_that_the_host_calls() -> None:
+    for spec in plugin.zoo_converters():
+        converter = target(spec.target)()
+        assert any(hasattr(converter, method) for method in ("dataset_to", "checkpoint_to", "checkpoint_from"))

@@ -1,0 +1,337 @@
+"""The checkpoint files of IB-GAN's authors: what is in them, and reading one that nobody vouches for.
+
+`solver.py` (dSprites, Color-dSprites) and `solver2.py` (3D Chairs, CelebA) of the authors' code write the same dict with
+`torch.save`; their networks, `model/model.py` and `model/model2.py`, differ. `layout` describes both networks.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import CheckpointError
+
+LARGEST_FILE = 4 * 2**30  # bytes; the largest of theirs, CelebA's with its optimisers, is about 0.65 GB
+_LARGEST = {"z_dim": 4096, "r_dim": 4096, "nc": 16, "ngf": 1024, "ndf": 1024, "iter": 2**40}
+
+Shape = tuple[int, ...]
+Layer = dict[str, Shape]
+"""The tensors of one layer by name, with their shapes."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What decides every shape in a checkpoint. `shares_front`: model2.py, where D and Q share their first half."""
+
+    z_dim: int
+    r_dim: int
+    nc: int
+    ngf: int
+    ndf: int
+    shares_front: bool
+
+    @property
+    def model(self) -> str:
+        """The file of the authors' code that has these networks."""
+        return "model2.py" if self.shares_front else "model.py"
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """One RMSprop: its hyperparameters, and for each parameter, by name, what it has gathered.
+
+    `states` is None, and `why_fresh` says why, where there is nothing that training could go on from.
+    """
+
+    hyperparameters: dict[str, float]  # lr, alpha, eps, momentum; empty where it is no plain RMSprop
+    states: dict[str, dict[str, Tensor]] | None
+    why_fresh: str = ""
+
+
+@dataclass(frozen=True)
+class AuthorsCheckpoint:
+    """One checkpoint, every tensor of it checked against `layout(sizes)`."""
+
+    step: int
+    sizes: Sizes
+    tensors: dict[str, Tensor]  # by group, position and name: G.fe.0.weight, ...
+    discriminator: Optimiser
+    generator: Optimiser  # of G and Q
+
+
+def layout(sizes: Sizes) -> dict[str, dict[int, Layer]]:
+    """Return the layers that have tensors: by the group they are in, then by their position in its `nn.Sequential`."""
+    z, r, nc, g, d = sizes.z_dim, sizes.r_dim, sizes.nc, sizes.ngf, sizes.ndf
+    half = [
+        *(_conv(nc, d, 4, bias=True), None),
+        *(_conv(d, d * 2, 4), _norm(d * 2), None),
+        *(_conv(d * 2, d * 4, 4), _norm(d * 4), None),
+    ]
+    if sizes.shares_front:
+        e = [
+            *(_linear(z, 64), _norm(64), None),
+            *(_linear(64, 64), _norm(64), None),
+            *(_linear(64, 32), _norm(32), None),
+            _linear(32, 2 * r),
+        ]
+        features = [
+            *(_conv(d * 4, d * 4, 3), _norm(d * 4), None),
+            *(_conv(d * 4, d * 4, 3), _norm(d * 4), None),
+            *(_conv(d * 4, d * 16, 8), _norm(d * 16), None),
+        ]
+        discriminator = {
+            "DR.front": half,
+            "DR.encoder": [*features, _conv(d * 16, z, 1, bias=True)],
+            "DR.disc": [*features, _conv(d * 16, 1, 1, bias=True)],
+        }
+    else:
+        e = [_linear(z, 32), None, _linear(32, 32), None, _linear(32, 2 * r)]
+        features = [
+            *half,
+            *(_conv(d * 4, d * 8, 3), _norm(d * 8), None),
+            *(_conv(d * 8, d * 16, 8), _norm(d * 16), None),
+        ]
+        further = [_conv(d * 16, d * 16, 1, bias=True), _norm(d * 16), None]
+        discriminator = {
+            "DR.encoder": [*features, *further, _conv(d * 16, z, 1, bias=True)],
+            "DR.disc": [*features, _conv(d * 16, 1, 1, bias=True)],
+        }
+    generator = {
+        "G.emb": e,
+        "G.fe": [
+            *(_linear(r, g * 16), _norm(g * 16), None),
+            *(_linear(g * 16, 8 * 8 * g * 4), _norm(8 * 8 * g * 4), None),
+        ],
+        "G.conv": [
+            *(_upconv(g * 4, g * 4, 3), _norm(g * 4), None),
+            *(_upconv(g * 4, g * 4, 3), _norm(g * 4), None),
+            *(_upconv(g * 4, g * 2, 4), _norm(g * 2), None),
+            *(_upconv(g * 2, g, 4), _norm(g), None),
+            _upconv(g, nc, 4) | {"bias": (nc,)},
+        ],
+    }
+    groups: dict[str, list[Layer | None]] = generator | discriminator
+    return {
+        group: {position: layer for position, layer in enumerate(layers) if layer} for group, layers in groups.items()
+    }
+
+
+def shapes(sizes: Sizes) -> dict[str, Shape]:
+    """Return the shape of each tensor of a checkpoint, by its name (`G.fe.0.weight`)."""
+    return {
+        f"{group}.{position}.{name}": shape
+        for group, layers in layout(sizes).items()
+        for position, layer in layers.items()
+        for name, shape in layer.items()
+    }
+
+
+def read(path: Path) -> AuthorsCheckpoint:
+    """Read a checkpoint file. Nothing in it is executed, and nothing larger than the file is made.
+
+    Raises CheckpointError, one line, for anything but a whole checkpoint of the authors' code.
+    """
+    document = _Reader(path, _load(path), "")
+    states = document.inside("model_states")
+    generator, discriminator = states.inside("G"), states.inside("DR")
+    tensors = {f"G.{name}": value for name, value in generator.content.items()}
+    tensors |= {f"DR.{name}": value for name, value in discriminator.content.items()}
+    sizes = Sizes(
+        **{name: document.integer(name, 1) for name in ("z_dim", "r_dim")},
+        **{name: states.integer(name, 4 if name != "nc" else 1) for name in ("nc", "ngf", "ndf")},
+        shares_front=any(str(name).startswith("front.") for name in discriminator.content),
+    )
+    expected = shapes(sizes)
+    # Each number of the networks is in the file, so this bounds all that is made from here on.
+    if 4 * sum(map(prod, expected.values())) > path.stat().st_size:
+        raise CheckpointError(f"{path} claims networks larger than itself ({sizes}); it is damaged")
+    _check(path, tensors, expected)
+    optimisers = document.inside("optim_states") if "optim_states" in document.content else _Reader(path, {}, "")
+    return AuthorsCheckpoint(
+        document.integer("iter", 0),
+        sizes,
+        tensors,
+        _optimiser(optimisers, "D_optim", [_parameters(expected, "DR.front", "DR.disc")], expected),
+        _optimiser(
+            optimisers,
+            "GR_optim",
+            [_parameters(expected, "G.emb"), _parameters(expected, "G.fe", "G.conv", "DR.encoder")],
+            expected,
+        ),
+    )
+
+
+def _load(path: Path) -> Any:
+    """Return what `torch.save` was given: containers, tensors and plain values, or a CheckpointError."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise CheckpointError(f"{path} is no file; name a checkpoint file that the authors' code wrote")
+        if size > LARGEST_FILE:
+            raise CheckpointError(f"{path} is {size:,} bytes, larger than any checkpoint of the authors' code")
+        if zipfile.is_zipfile(path):
+            _check_not_packed(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a foreign file makes torch say is no one's to act on
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile pickle can end in any exception at all
+        forbidden = re.search(r"GLOBAL (\S+) was not an allowed global|Trying to load unsupported GLOBAL (\S+)", str(error))
+        if forbidden:
+            name = forbidden[1] or forbidden[2]
+            raise CheckpointError(
+                f"{path} asks for {name}, which is neither a tensor nor a plain value; nothing of it was run"
+            ) from None
+        raise CheckpointError(
+            f"{path} is no file of torch.save with tensors and plain values in it, or a damaged one"
+        ) from None
+
+
+def _check_not_packed(path: Path) -> None:
+    """torch.save never compresses; a file that does could be a million times larger inside."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        raise CheckpointError(f"{path} is a damaged file") from None
+    if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):
+        raise CheckpointError(f"{path} holds compressed data, which torch.save never writes")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise CheckpointError(f"{path} claims more data than it has")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A dict of the file, and where in it that is, for messages."""
+
+    path: Path
+    content: Any
+    where: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.content, Mapping):
+            self._refuse(self.where or "the document", "is no dict")
+
+    def inside(self, key: str) -> _Reader:
+        if key not in self.content:
+            self._refuse(f"{self.where}{key}", "is missing")
+        return _Reader(self.path, self.content[key], f"{self.where}{key}.")
+
+    def integer(self, key: str, least: int) -> int:
+        value = self.content.get(key)
+        if type(value) is not int or not least <= value <= _LARGEST[key]:
+            self._refuse(f"{self.where}{key}", f"is {_shown(value)}, expected an integer from {least} to {_LARGEST[key]:,}")
+        return int(value)
+
+    def _refuse(self, what: str, how: str) -> None:
+        raise CheckpointError(f"{self.path} is no checkpoint of the authors' code: {what.rstrip('.')} {how}")
+
+
+def _check(path: Path, tensors: Mapping[str, Any], expected: Mapping[str, Shape]) -> None:
+    """Hold every tensor against the layout: its name, kind, type, shape and numbers."""
+    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    problems += [f"{str(name)[:80]!r} is unknown" for name in tensors.keys() - expected.keys()]
+    for name in expected.keys() & tensors.keys():
+        problem = _problem(tensors[name], expected[name], torch.int64 if name.endswith("tracked") else torch.float32)
+        if problem:
+            problems.append(f"{name} {problem}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(f"{path} is no checkpoint of the authors' code: {sorted(problems)[0]}{more}")
+
+
+def _problem(value: Any, shape: Shape, dtype: torch.dtype) -> str:
+    """What keeps a value from being a plain tensor of a shape and type, or nothing."""
+    if type(value) not in (Tensor, torch.nn.Parameter):
+        return f"is {_shown(value)}, expected a tensor"
+    if value.layout != torch.strided or value.is_nested or value.device.type != "cpu":
+        return "is no plain tensor"
+    if tuple(value.shape) != shape or value.dtype != dtype:
+        return f"is {tuple(value.shape)} {value.dtype}, expected {shape} {dtype}"
+    return "" if bool(torch.isfinite(value).all()) else "holds numbers that are not finite"
+
+
+def _parameters(expected: Mapping[str, Shape], *groups: str) -> list[str]:
+    """The names of what is trained in some groups, in the order of `parameters()`."""
+    return [name for group in groups for name in expected if name.startswith(f"{group}.") and _is_trained(name)]
+
+
+def _is_trained(name: str) -> bool:
+    return name.endswith((".weight", ".bias"))
+
+
+def _optimiser(optimisers: _Reader, key: str, groups: list[list[str]], expected: Mapping[str, Shape]) -> Optimiser:
+    """Read the `state_dict()` of an RMSprop over some groups of parameters, given by name in order."""
+    hyperparameters: dict[str, float] = {}
+    try:
+        stored = optimisers.content[key]
+        for group, names in zip(stored["param_groups"], groups, strict=True):
+            if len(group["params"]) != len(names):
+                raise ValueError(f"{len(group['params'])} parameters, expected {len(names)}")
+            if group["centered"] or group["weight_decay"]:
+                raise ValueError("it is centered or decays the weights")
+            found = {name: float(group[name]) for name in ("lr", "alpha", "eps", "momentum")}
+            if hyperparameters not in ({}, found):
+                raise ValueError("its groups have different hyperparameters")
+            hyperparameters = found
+        states = dict(_states(stored, groups, expected, hyperparameters["momentum"] > 0))
+    except KeyError as error:
+        return Optimiser(hyperparameters, None, f"{key} is no RMSprop, or not whole: {_shown(error.args[0])} is missing")
+    except Exception as error:  # whatever stands here, the networks are good
+        return Optimiser(hyperparameters, None, f"{key} is not as expected: {_shown(str(error))}")
+    return Optimiser(hyperparameters, states)
+
+
+def _states(
+    stored: Any, groups: list[list[str]], expected: Mapping[str, Shape], with_momentum: bool
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield each parameter's name and state. torch numbers the parameters, or (before 1.5) names them by address."""
+    quantities = ("square_avg", "momentum_buffer") if with_momentum else ("square_avg",)
+    for group, names in zip(stored["param_groups"], groups, strict=True):
+        for identity, name in zip(group["params"], names, strict=True):
+            state = stored["state"][identity]
+            for quantity in quantities:
+                problem = _problem(state[quantity], expected[name], torch.float32)
+                if problem:
+                    raise ValueError(f"{quantity} of {name} {problem}")
+            if bool((state["square_avg"] < 0).any()):
+                raise ValueError(f"square_avg of {name} is negative")
+            step = torch.tensor(float(state["step"]))
+            yield name, {"step": step} | {quantity: state[quantity] for quantity in quantities}
+
+
+def _shown(value: Any) -> str:
+    """A value of the file in a message: short, and on one line."""
+    if isinstance(value, Tensor):
+        return "a tensor"
+    text = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _linear(width_in: int, width_out: int) -> Layer:
+    return {"weight": (width_out, width_in), "bias": (width_out,)}
+
+
+def _conv(channels_in: int, channels_out: int, kernel: int, *, bias: bool = False) -> Layer:
+    weight = {"weight": (channels_out, channels_in, kernel, kernel)}
+    return weight | {"bias": (channels_out,)} if bias else weight
+
+
+def _upconv(channels_in: int, channels_out: int, kernel: int) -> Layer:
+    return {"weight": (channels_in, channels_out, kernel, kernel)}
+
+
+def _norm(channels: int) -> Layer:
+    each = ("weight", "bias", "running_mean", "running_var")
+    return dict.fromkeys(each, (channels,)) | {"num_batches_tracked": ()}
