@@ -320,7 +320,11 @@ def settled(system):
     }, values
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("system_name", "precision"),
+    [(name, "fp32") for name in ("gan", "infogan", "ibgan", "vae", "beta_vae", "factor_vae", "beta_tcvae")]
+    + [("ibgan", "bf16"), ("factor_vae", "bf16")],
+)
 def test_six_steps_are_three_a_checkpoint_and_three(build, squares, system_name, precision, tmp_path):
     """Bit for bit, through the files of a real checkpoint, into a system with other initial weights."""
     batches = [squares(4, channels=3, seed=step) for step in range(6)]
