@@ -153,6 +153,18 @@ def _tables(result: dict[str, Any]) -> list[list[list[int]]]:
     return [result["vote_table"], result["eval_vote_table"]]
 
 
+def show(result: dict[str, Any]) -> None:
+    """Print what was measured."""
+    terminal.table(
+        ["contestant", "seconds", "times faster", "votes that differ"],
+        [
+            [name, f"{seconds:.1f}", f"{result['times faster'][name]:.2f}", str(result["votes that differ"][name])]
+            for name, seconds in result["seconds"].items()
+        ],
+        title=f"{result['images']:,} images, {result['votes']:,} votes of {BATCH}, {result['threads']} threads",
+    )
+
+
 def main() -> None:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,15 +176,8 @@ def main() -> None:
     result = measure(options.thin, options.votes, options.repeats)
     if options.json:
         terminal.out_json(result)
-        return
-    terminal.table(
-        ["contestant", "seconds", "times faster", "votes that differ"],
-        [
-            [name, f"{seconds:.1f}", f"{result['times faster'][name]:.2f}", str(result["votes that differ"][name])]
-            for name, seconds in result["seconds"].items()
-        ],
-        title=f"{result['images']:,} images, {result['votes']:,} votes of {BATCH}, {result['threads']} threads",
-    )
+    else:
+        show(result)
 
 
 if __name__ == "__main__":
