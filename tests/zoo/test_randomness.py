@@ -23,14 +23,11 @@ def test_seeds_differ_and_fit() -> None:
 
 
 def test_streams_are_the_same_in_every_process() -> None:
-    program = (
-        "from zoo.randomness import *\n"
-        "print(derived_seed(7, 'a', 3), numpy_stream(7, 'a', 3).integers(1000), "
-        "int(torch_stream(7, 'a', 3).initial_seed()))"
-    )
+    program = "from zoo.randomness import *; print(derived_seed(7, 'a', 3), numpy_stream(7, 'a', 3).integers(1000))"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     seed = derived_seed(7, "a", 3)
-    assert printed.split() == [str(seed), str(numpy_stream(7, "a", 3).integers(1000)), str(seed)]
+    assert printed.split() == [str(seed), str(numpy_stream(7, "a", 3).integers(1000))]
+    assert torch_stream(7, "a", 3).initial_seed() == seed
 
 
 def test_a_stream_starts_afresh_and_leaves_the_global_state() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -241,20 +242,24 @@ def test_what_is_no_checkpoint(tmp_path: Path, run: RunDirectory) -> None:
             find_checkpoint(path)
 
 
-# Killed while saving.
+# Killed while saving, in processes forked from one that has torch already.
 
 SAVING = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
-from zoo.errors import CheckpointError
 from zoo.run import Checkpoint, RunDirectory
 
 torch.set_num_threads(1)
-size, root = int(sys.argv[2]), Path(sys.argv[1])
+EVENTS = {"open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir", "tempfile.mkdtemp", "shutil.rmtree"}
 
-def tensors(step):
+def tensors(step, size):
     return {f"w{i}": torch.full((size,), float(step)) for i in range(4)}
+
+def begun(name):
+    run = RunDirectory(Path(sys.argv[1]) / name)
+    run.save(1, tensors(1, 10), tensors(1, 10), {"steps_done": 1})
+    return run
 
 def looked_at(run):
     # What a new process would find: every folder with a checkpoint's name is whole, and this is the newest.
@@ -262,128 +267,105 @@ def looked_at(run):
         found = Checkpoint.open(run.checkpoints_path / f"step-{step:08d}")
         found.verify()
         assert all((t == step).all() for t in found.tensors("model.safetensors").values())
-    return run.newest().step
+    return run.newest().step, len(list(run.checkpoints_path.glob(".step-*")))
 
-def killed_child(work):
+def forked(work):
     child = os.fork()
     if child == 0:
         work()
         os._exit(0)
     return child
-"""
 
-AT_EACH_MOMENT = (
-    SAVING
-    + """
-EVENTS = {"open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir", "tempfile.mkdtemp", "shutil.rmtree"}
+# Killed at each moment of saving: each time it asks the system for something about a file.
 
 def save_and_die_at(run, moment):
     passed = 0
-    def count(event="os.fsync", arguments=None):
+    def count(event, arguments=None):
         nonlocal passed
-        if event in EVENTS or event == "os.fsync":
+        if event in EVENTS or event == "sync":
             passed += 1
             if passed == moment:
                 os.kill(os.getpid(), signal.SIGKILL)
     sync = os.fsync
-    os.fsync = lambda handle: (sync(handle), count())
+    os.fsync = lambda handle: (sync(handle), count("sync"))
     sys.addaudithook(count)
-    run.save(2, tensors(2), tensors(2), {"steps_done": 2})
+    run.save(2, tensors(2, 1000), tensors(2, 1000), {"steps_done": 2})
 
-results, moment = [], 0
-while True:
+at_each_moment, killed, moment = [], True, 0
+while killed:
     moment += 1
-    run = RunDirectory(root / str(moment))
-    run.save(1, tensors(1), tensors(1), {"steps_done": 1})
-    child = killed_child(lambda: save_and_die_at(run, moment))
-    _, status = os.waitpid(child, 0)
+    run = begun(f"moment-{moment}")
+    _, status = os.waitpid(forked(lambda: save_and_die_at(run, moment)), 0)
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    if not killed:
-        assert status == 0, status
-    newest = looked_at(run)
-    left = len(list(run.checkpoints_path.glob(".step-*")))
+    assert killed or status == 0, status
+    newest, left = looked_at(run)
     run.forget_after(newest)
-    results.append([killed, newest, left, sorted(entry.name for entry in run.checkpoints_path.iterdir())])
-    if not killed:
-        break
-print(json.dumps(results))
-"""
-)
+    at_each_moment.append([newest, left, sorted(entry.name for entry in run.checkpoints_path.iterdir())])
 
-AT_ANY_TIME = (
-    SAVING
-    + """
+# Killed at any time, while it saves one checkpoint after the other.
+
 def save_on(run):
     step = 1
     while True:
         step += 1
-        run.save(step, tensors(step), tensors(step), {"steps_done": step})
+        run.save(step, tensors(step, 50000), tensors(step, 50000), {"steps_done": step})
 
-delays = random.Random(0)
-results = []
-for round in range(15):
-    run = RunDirectory(root / str(round))
-    run.save(1, tensors(1), tensors(1), {"steps_done": 1})
-    child = killed_child(lambda: save_on(run))
+delays, at_any_time = random.Random(0), []
+for number in range(15):
+    run = begun(f"time-{number}")
+    child = forked(lambda: save_on(run))
     time.sleep(delays.uniform(0.005, 0.15))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    results.append([looked_at(run), len(list(run.checkpoints_path.glob(".step-*")))])
-print(json.dumps(results))
+    at_any_time.append(looked_at(run))
+
+print(json.dumps([at_each_moment, at_any_time]))
 """
-)
 
 
-def printed_by(program: str, *arguments: object) -> list[Any]:
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[Any]]:
+    """What is found of runs whose process was killed at each moment of saving, and at any time."""
+    command = [sys.executable, "-c", SAVING, str(tmp_path_factory.mktemp("killed"))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)  # type: ignore[no-any-return]  # a list, as printed
+    at_each_moment, at_any_time = json.loads(ended.stdout)
+    return at_each_moment, at_any_time
 
 
-def test_killed_at_each_moment_of_saving_it_is_whole_or_absent(tmp_path: Path) -> None:
-    results = printed_by(AT_EACH_MOMENT, tmp_path, 1_000)
-    *killed, last = results
-    assert len(killed) > 10
-    assert all(was_killed for was_killed, *_ in killed)
-    newest = [step for _, step, *_ in results]
+def test_killed_at_each_moment_of_saving_it_is_whole_or_absent(killed: tuple[list[Any], list[Any]]) -> None:
+    moments = killed[0]
+    assert len(moments) > 15
+    newest = [step for step, *_ in moments]
     assert newest == sorted(newest)  # from some moment on it is there, and stays
-    assert newest.count(1) > 5
-    assert newest.count(2) > 1  # the last syncs come after the name
-    assert any(left for _, _, left, _ in killed)  # something half written was there, under a name of its own,
-    for _, step, _, names in results:  # and resuming clears it away
+    assert newest.count(1) > 10
+    assert newest.count(2) > 2  # the last is the one that was not killed; the folder is synced after it has its name
+    assert any(left for _, left, _ in moments)  # something half written was there, under a name of its own,
+    for step, _, names in moments:  # and resuming clears it away
         assert names == [f"step-{n:08d}" for n in range(1, step + 1)]
-    assert last[:3] == [False, 2, 0]
+    assert moments[-1][:2] == [2, 0]
 
 
-def test_killed_at_any_time_all_that_has_a_checkpoints_name_is_whole(tmp_path: Path) -> None:
-    results = printed_by(AT_ANY_TIME, tmp_path, 50_000)
-    assert len(results) == 15
-    assert any(newest > 1 for newest, _ in results)
-    assert any(left for _, left in results)
+def test_killed_at_any_time_all_that_has_a_checkpoints_name_is_whole(killed: tuple[list[Any], list[Any]]) -> None:
+    assert len(killed[1]) == 15
+    assert any(newest > 1 for newest, _ in killed[1])
+    assert any(left for _, left in killed[1])
 
 
-TOO_LARGE = (
-    SAVING
-    + """
-import resource
-run = RunDirectory(root)
-run.save(1, tensors(1), tensors(1), {"steps_done": 1})
-resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))  # the kernel refuses what is larger, as a full disk does
-try:
-    run.save(2, tensors(2), tensors(2), {"steps_done": 2})
-except Exception as error:
-    print(json.dumps([type(error).__name__, str(error), looked_at(run), len(list(run.checkpoints_path.iterdir()))]))
-"""
-)
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    name, message, newest, entries = printed_by(TOO_LARGE, tmp_path, 1_000)
-    assert name == "ZooError"
-    assert str(message).startswith(f"cannot write {tmp_path / 'checkpoints' / 'step-00000002'}: File too large; choose")
-    assert (newest, entries) == (1, 1)
+def test_a_full_disk_is_one_line_and_leaves_nothing(run: RunDirectory) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (5_000, limit[1])
+    )  # the system refuses what is larger, as a full disk does
+    try:
+        with pytest.raises(ZooError) as raised:
+            run.save(4, {"w": torch.zeros(10_000)}, {}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    path = run.checkpoints_path / "step-00000004"
+    assert str(raised.value).startswith(f"cannot write {path}: File too large; choose a folder that can be written and")
+    assert names_in(run) == ["step-00000001", "step-00000002", "step-00000003"]
 
 
 # The lock.
