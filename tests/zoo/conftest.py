@@ -70,7 +70,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def call(*words: object, path: Sequence[Path] = (), env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
-        variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, path))} | dict(env)
+        search = os.pathsep.join([*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": search} | dict(env)
         command = [sys.executable, "-c", PROGRAM, *map(str, words)]
         process = subprocess.Popen(
             command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
