@@ -111,7 +111,8 @@ def _spec_problems(registry: Registry, kind: str, spec: Spec, dataset: str) -> I
         registry.spec(type(spec), spec.name)
     except ZooError as error:
         yield str(error)
-    yield from _target_problems(spec.target, *_PASSED[KINDS[kind]])
+    of_target = list(_target_problems(spec.target, *_PASSED[KINDS[kind]]))
+    yield from of_target
     if isinstance(spec, ModelSpec):
         yield from _model_problems(registry, spec, dataset)
     if isinstance(spec, DatasetSpec):
@@ -120,10 +121,8 @@ def _spec_problems(registry: Registry, kind: str, spec: Spec, dataset: str) -> I
         for key, score in spec.published.items():
             if not (isinstance(key, tuple) and len(key) == 2 and isinstance(score, int | float)):
                 yield f"published[{key!r}] is {score!r}, expected (model, dataset) -> score"
-    if isinstance(spec, ConverterSpec):
-        target = _imported(spec.target)
-        if inspect.isclass(target) and not any(hasattr(target, method) for method in CONVERTER_METHODS):
-            yield f"{spec.target} has none of the methods {', '.join(CONVERTER_METHODS)}"
+    if isinstance(spec, ConverterSpec) and not of_target:
+        yield from _converter_problems(spec.target)
 
 
 def _target_problems(target: str, positional: Sequence[str], keyword: Sequence[str]) -> Iterator[str]:
@@ -133,9 +132,15 @@ def _target_problems(target: str, positional: Sequence[str], keyword: Sequence[s
     except ZooError as error:
         yield str(error)
         return
-    if not callable(function):
+    if callable(function):
+        yield from _call_problems(function, target, positional, keyword)
+    else:
         yield f"{target} is {type(function).__name__}, expected something to call"
-        return
+
+
+def _call_problems(
+    function: Callable[..., Any], target: str, positional: Sequence[str], keyword: Sequence[str]
+) -> Iterator[str]:
     try:
         parameters = inspect.signature(function).parameters
         declared = settings.settings_of(function)
@@ -224,8 +229,14 @@ def _dataset_problems(spec: DatasetSpec) -> Iterator[str]:
         yield f"{spec.info} returned {type(told).__name__}, expected a dict"
 
 
-def _imported(target: str) -> Any:
+def _converter_problems(target: str) -> Iterator[str]:
     try:
-        return resolve(target)
-    except ZooError:
-        return None
+        converter = resolve(target)()
+    except Exception as error:  # whatever a plugin raises is a finding here
+        yield f"{target}() fails: {type(error).__name__}: {error}"
+        return
+    methods = [method for method in CONVERTER_METHODS if hasattr(converter, method)]
+    if not methods:
+        yield f"{target} has none of the methods {', '.join(CONVERTER_METHODS)}"
+    for method in methods:
+        yield from _call_problems(getattr(converter, method), f"{target}.{method}", ("source", "out"), ())
