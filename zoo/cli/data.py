@@ -60,4 +60,6 @@ def _shown(value: object) -> str:
         return "\n".join(f"{key}: {_shown(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
         return "\n".join(map(_shown, value)) if any(isinstance(part, dict | str) for part in value) else str(value)
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) and value is not True else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
