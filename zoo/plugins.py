@@ -41,7 +41,7 @@ class Plugin:
     @property
     def origin(self) -> str:
         """The plugin and its distribution, for messages."""
-        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+        return f"plugin {self.name!r} ({f'{self.distribution} {self.version}'.strip()})"
 
 
 class PluginManager:
@@ -67,7 +67,7 @@ class PluginManager:
             strict=os.environ.get("ZOO_STRICT_PLUGINS", "") not in ("", "0"),
         )
 
-    def register(self, module: Any, name: str, distribution: str = "(this process)", version: str = "") -> Plugin:
+    def register(self, module: Any, name: str, distribution: str = "this process", version: str = "") -> Plugin:
         """Add a plugin object directly: for tests, and for programs that embed the zoo."""
         plugin = Plugin(name, distribution, version)
         self.plugins.append(plugin)

@@ -14,6 +14,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,7 @@ def check_dataset(dataset: Any) -> None:
     none = dataset.images(np.empty(0, np.int64))
     _expect(none.shape == (0, *shape), f"images of no indices has shape {none.shape}, expected {(0, *shape)}")
     for outside in (-1, size):
-        _expect_raises(IndexError, lambda i=outside: dataset.images(np.array([i])), f"images of the index {outside}")
+        _expect_raises(IndexError, partial(dataset.images, np.array([outside])), f"images of the index {outside}")
     names, sizes = dataset.factor_names, dataset.factor_sizes
     _expect((names is None) == (sizes is None), "only one of factor_names and factor_sizes is None")
     if sizes is None:
@@ -151,7 +152,7 @@ def check_dataset(dataset: Any) -> None:
     back = dataset.index_of(factors)
     _expect(back.dtype == np.int64 and np.array_equal(back, indices), "index_of does not lead back from factors_of")
     beyond = factors[:1] * 0 + np.array(sizes)
-    _expect_raises(ValueError, lambda: dataset.index_of(beyond), f"index_of {beyond[0].tolist()}")
+    _expect_raises(ValueError, partial(dataset.index_of, beyond), f"index_of {beyond[0].tolist()}")
 
 
 class TinyImages:
@@ -236,8 +237,18 @@ def _check_training(
     from zoo.training import train
 
     height, width, channels = image_shape
-    own = {"dataset.height": height, "dataset.width": width, "dataset.channels": channels, "batch_size": batch_size}
-    own |= {"steps": steps, "log_every": 1, "save_every": 0, "eval_every": 0, "device": "cpu", "precision": "fp32"}
+    own: dict[str, Any] = {
+        "dataset.height": height,
+        "dataset.width": width,
+        "dataset.channels": channels,
+        "steps": steps,
+        "batch_size": batch_size,
+        "log_every": 1,
+        "save_every": 0,
+        "eval_every": 0,
+        "device": "cpu",
+        "precision": "fp32",
+    }
     config = resolve_config(registry, name, TINY, typed=own | dict(values))
     with tempfile.TemporaryDirectory() as folder:
         straight = train(registry, config, Path(folder) / "straight")

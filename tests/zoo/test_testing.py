@@ -148,19 +148,15 @@ METRIC = '[MetricSpec("reconstruction", "zoo_squares.metric:reconstruction", "er
             "dataset, out, zip=0)",
             "'zip' is no setting, since it is not keyword-only",
         ),
-        (
-            "converter",
-            "    def dataset_to",
-            "    def __init__(self, x): 0\n    def dataset_to",
-            "Npy() fails: TypeError",
-        ),
+        ("converter", "    def dat", "    def __init__(self, x): 0\n    def dat", "Npy cannot be called with ()"),
+        ("converter", "    def dat", "    def __init__(self): 1 / 0\n    def dat", "Npy() fails: ZeroDivisionError"),
         ("converter", "def dataset_to", "def to_dataset", "has none of the methods dataset_to, checkpoint_to, check"),
     ],
     ids=lambda value: value[-30:],
 )
 def test_a_defect_in_what_is_declared(squares: Make, file: str, old: str, new: str, told: str) -> None:
     message = found_in(squares(file, old, new), models=[])
-    assert message.startswith("plugin 'zoo_squares.plugin' (not installed )") or "is registered by" in told
+    assert message.startswith("plugin 'zoo_squares.plugin' (not installed)") or "is registered by" in told
     assert told in message
 
 
@@ -240,7 +236,7 @@ def test_all_defects_of_a_kind_are_told_at_once(squares: Make) -> None:
 )
 def test_a_defect_in_what_a_model_does(squares: Make, file: str, old: str, new: str, told: str) -> None:
     message = found_in(squares(file, old, new))
-    assert message.startswith("plugin 'zoo_squares.plugin' (not installed ): model 'linear': ")
+    assert message.startswith("plugin 'zoo_squares.plugin' (not installed): model 'linear': ")
     assert told in message
 
 
