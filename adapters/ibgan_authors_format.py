@@ -1,7 +1,7 @@
 """The checkpoint files of IB-GAN's authors: what is in them, and reading one that nobody vouches for.
 
-`solver.py` (dSprites, Color-dSprites) and `solver2.py` (3D Chairs, CelebA) of the authors' code write the same dict with
-`torch.save`; their networks, `model/model.py` and `model/model2.py`, differ. `layout` describes both networks.
+`solver.py` (dSprites, Color-dSprites) and `solver2.py` (3D Chairs, CelebA) of the authors' code write the same dict
+with `torch.save`; their networks, `model/model.py` and `model/model2.py`, differ. `layout` describes both.
 """
 
 from __future__ import annotations
@@ -46,15 +46,18 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Optimiser:
-    """One RMSprop: its hyperparameters, and for each parameter, by name, what it has gathered.
+class Optimisers:
+    """Their two RMSprops: the hyperparameters, and for each parameter, by its name, what has been gathered for it.
 
-    `states` is None, and `why_fresh` says why, where there is nothing that training could go on from.
+    `states` is None, and `why_fresh` says why, where there is nothing whole that training could go on from.
     """
 
-    hyperparameters: dict[str, float]  # lr, alpha, eps, momentum; empty where it is no plain RMSprop
+    hyperparameters: dict[str, float]  # lr_discriminator, lr_generator and SHARED; empty where they are not known
     states: dict[str, dict[str, Tensor]] | None
     why_fresh: str = ""
+
+
+SHARED = ("alpha", "eps", "momentum")
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,7 @@ class AuthorsCheckpoint:
     step: int
     sizes: Sizes
     tensors: dict[str, Tensor]  # by group, position and name: G.fe.0.weight, ...
-    discriminator: Optimiser
-    generator: Optimiser  # of G and Q
+    optimisers: Optimisers
 
 
 def layout(sizes: Sizes) -> dict[str, dict[int, Layer]]:
@@ -142,32 +144,19 @@ def read(path: Path) -> AuthorsCheckpoint:
     """
     document = _Reader(path, _load(path), "")
     states = document.inside("model_states")
-    generator, discriminator = states.inside("G"), states.inside("DR")
-    tensors = {f"G.{name}": value for name, value in generator.content.items()}
-    tensors |= {f"DR.{name}": value for name, value in discriminator.content.items()}
+    tensors = {f"{net}.{name}": value for net in ("G", "DR") for name, value in states.inside(net).named().items()}
     sizes = Sizes(
         **{name: document.integer(name, 1) for name in ("z_dim", "r_dim")},
         **{name: states.integer(name, 4 if name != "nc" else 1) for name in ("nc", "ngf", "ndf")},
-        shares_front=any(str(name).startswith("front.") for name in discriminator.content),
+        shares_front=any(name.startswith("DR.front.") for name in tensors),
     )
     expected = shapes(sizes)
     # Each number of the networks is in the file, so this bounds all that is made from here on.
     if 4 * sum(map(prod, expected.values())) > path.stat().st_size:
         raise CheckpointError(f"{path} claims networks larger than itself ({sizes}); it is damaged")
     _check(path, tensors, expected)
-    optimisers = document.inside("optim_states") if "optim_states" in document.content else _Reader(path, {}, "")
-    return AuthorsCheckpoint(
-        document.integer("iter", 0),
-        sizes,
-        tensors,
-        _optimiser(optimisers, "D_optim", [_parameters(expected, "DR.front", "DR.disc")], expected),
-        _optimiser(
-            optimisers,
-            "GR_optim",
-            [_parameters(expected, "G.emb"), _parameters(expected, "G.fe", "G.conv", "DR.encoder")],
-            expected,
-        ),
-    )
+    optimisers = _optimisers(document.content.get("optim_states"), expected)
+    return AuthorsCheckpoint(document.integer("iter", 0), sizes, tensors, optimisers)
 
 
 def _load(path: Path) -> Any:
@@ -187,7 +176,9 @@ def _load(path: Path) -> Any:
             warnings.simplefilter("ignore")  # what a foreign file makes torch say is no one's to act on
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can end in any exception at all
-        forbidden = re.search(r"GLOBAL (\S+) was not an allowed global|Trying to load unsupported GLOBAL (\S+)", str(error))
+        forbidden = re.search(
+            r"GLOBAL (\S+) was not an allowed global|Trying to load unsupported GLOBAL (\S+)", str(error)
+        )
         if forbidden:
             name = forbidden[1] or forbidden[2]
             raise CheckpointError(
@@ -205,7 +196,9 @@ def _check_not_packed(path: Path) -> None:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         raise CheckpointError(f"{path} is a damaged file") from None
-    if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):
+    if any(
+        member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members
+    ):
         raise CheckpointError(f"{path} holds compressed data, which torch.save never writes")
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise CheckpointError(f"{path} claims more data than it has")
@@ -231,8 +224,16 @@ class _Reader:
     def integer(self, key: str, least: int) -> int:
         value = self.content.get(key)
         if type(value) is not int or not least <= value <= _LARGEST[key]:
-            self._refuse(f"{self.where}{key}", f"is {_shown(value)}, expected an integer from {least} to {_LARGEST[key]:,}")
+            self._refuse(
+                f"{self.where}{key}", f"is {_shown(value)}, expected an integer from {least} to {_LARGEST[key]:,}"
+            )
         return int(value)
+
+    def named(self) -> Mapping[str, Any]:
+        if not all(isinstance(name, str) for name in self.content):
+            self._refuse(self.where, "has keys that are no names")
+        content: Mapping[str, Any] = self.content
+        return content
 
     def _refuse(self, what: str, how: str) -> None:
         raise CheckpointError(f"{self.path} is no checkpoint of the authors' code: {what.rstrip('.')} {how}")
@@ -241,7 +242,7 @@ class _Reader:
 def _check(path: Path, tensors: Mapping[str, Any], expected: Mapping[str, Shape]) -> None:
     """Hold every tensor against the layout: its name, kind, type, shape and numbers."""
     problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
-    problems += [f"{str(name)[:80]!r} is unknown" for name in tensors.keys() - expected.keys()]
+    problems += [f"{_shown(name)} is unknown" for name in tensors.keys() - expected.keys()]
     for name in expected.keys() & tensors.keys():
         problem = _problem(tensors[name], expected[name], torch.int64 if name.endswith("tracked") else torch.float32)
         if problem:
@@ -262,41 +263,53 @@ def _problem(value: Any, shape: Shape, dtype: torch.dtype) -> str:
     return "" if bool(torch.isfinite(value).all()) else "holds numbers that are not finite"
 
 
-def _parameters(expected: Mapping[str, Shape], *groups: str) -> list[str]:
-    """The names of what is trained in some groups, in the order of `parameters()`."""
-    return [name for group in groups for name in expected if name.startswith(f"{group}.") and _is_trained(name)]
-
-
-def _is_trained(name: str) -> bool:
-    return name.endswith((".weight", ".bias"))
-
-
-def _optimiser(optimisers: _Reader, key: str, groups: list[list[str]], expected: Mapping[str, Shape]) -> Optimiser:
-    """Read the `state_dict()` of an RMSprop over some groups of parameters, given by name in order."""
+def _optimisers(stored: Any, expected: Mapping[str, Shape]) -> Optimisers:
+    """Read the optimisers. They trained D with its front, and e, G and Q: the latter in two groups, e first."""
     hyperparameters: dict[str, float] = {}
     try:
-        stored = optimisers.content[key]
-        for group, names in zip(stored["param_groups"], groups, strict=True):
-            if len(group["params"]) != len(names):
-                raise ValueError(f"{len(group['params'])} parameters, expected {len(names)}")
-            if group["centered"] or group["weight_decay"]:
-                raise ValueError("it is centered or decays the weights")
-            found = {name: float(group[name]) for name in ("lr", "alpha", "eps", "momentum")}
-            if hyperparameters not in ({}, found):
-                raise ValueError("its groups have different hyperparameters")
-            hyperparameters = found
-        states = dict(_states(stored, groups, expected, hyperparameters["momentum"] > 0))
+        if not isinstance(stored, Mapping):
+            raise ValueError("there are none in the file")
+        d, g = _one_optimiser(stored, "D_optim"), _one_optimiser(stored, "GR_optim")
+        if any(d[name] != g[name] for name in SHARED):
+            raise ValueError("they have different hyperparameters")
+        hyperparameters = {"lr_discriminator": d["lr"], "lr_generator": g["lr"]} | {name: g[name] for name in SHARED}
+        d_groups = [_trained(expected, "DR.front", "DR.disc")]
+        g_groups = [_trained(expected, "G.emb"), _trained(expected, "G.fe", "G.conv", "DR.encoder")]
+        states = dict(_states(stored["D_optim"], d_groups, expected, d["momentum"] > 0))
+        states |= dict(_states(stored["GR_optim"], g_groups, expected, g["momentum"] > 0))
     except KeyError as error:
-        return Optimiser(hyperparameters, None, f"{key} is no RMSprop, or not whole: {_shown(error.args[0])} is missing")
-    except Exception as error:  # whatever stands here, the networks are good
-        return Optimiser(hyperparameters, None, f"{key} is not as expected: {_shown(str(error))}")
-    return Optimiser(hyperparameters, states)
+        return Optimisers(hyperparameters, None, f"{_shown(error.args[0])} is missing in the file's")
+    except Exception as error:  # whatever stands in their place, the networks are good
+        return Optimisers(hyperparameters, None, _shown(str(error)).strip("'\""))
+    return Optimisers(hyperparameters, states)
+
+
+def _one_optimiser(stored: Mapping[str, Any], key: str) -> dict[str, float]:
+    """Return the hyperparameters of the `state_dict()` of an RMSprop. KeyError or ValueError if it is none."""
+    groups = stored[key]["param_groups"]
+    found = [{name: float(group[name]) for name in ("lr", *SHARED)} for group in groups]
+    if any(group["centered"] or group["weight_decay"] for group in groups) or any(one != found[0] for one in found):
+        raise ValueError(f"{key} is no plain RMSprop")
+    if not all(0 < found[0][name] <= 1 for name in ("lr", "eps")) or not all(
+        0 <= found[0][name] < 1 for name in ("alpha", "momentum")
+    ):
+        raise ValueError(f"{key} has {found[0]}")
+    return found[0]
+
+
+def _trained(expected: Mapping[str, Shape], *groups: str) -> list[str]:
+    """The names of the parameters in some groups, in the order of torch's `parameters()`."""
+    names = [name for group in groups for name in expected if name.startswith(f"{group}.")]
+    return [name for name in names if name.endswith((".weight", ".bias"))]
 
 
 def _states(
-    stored: Any, groups: list[list[str]], expected: Mapping[str, Shape], with_momentum: bool
+    stored: Mapping[str, Any], groups: list[list[str]], expected: Mapping[str, Shape], with_momentum: bool
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield each parameter's name and state. torch numbers the parameters, or (before 1.5) names them by address."""
+    """Yield each parameter's name and state. torch numbers parameters; before 1.5 it named them by their address."""
+    counts = [len(group["params"]) for group in stored["param_groups"]]
+    if counts != [len(names) for names in groups]:
+        raise ValueError(f"their groups have {counts} parameters, expected {[len(names) for names in groups]}")
     quantities = ("square_avg", "momentum_buffer") if with_momentum else ("square_avg",)
     for group, names in zip(stored["param_groups"], groups, strict=True):
         for identity, name in zip(group["params"], names, strict=True):
@@ -307,8 +320,10 @@ def _states(
                     raise ValueError(f"{quantity} of {name} {problem}")
             if bool((state["square_avg"] < 0).any()):
                 raise ValueError(f"square_avg of {name} is negative")
-            step = torch.tensor(float(state["step"]))
-            yield name, {"step": step} | {quantity: state[quantity] for quantity in quantities}
+            step = float(state["step"])
+            if not 0 <= step <= _LARGEST["iter"]:
+                raise ValueError(f"step of {name} is {step}")
+            yield name, {"step": torch.tensor(step)} | {quantity: state[quantity] for quantity in quantities}
 
 
 def _shown(value: Any) -> str:
@@ -324,7 +339,7 @@ def _linear(width_in: int, width_out: int) -> Layer:
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int, *, bias: bool = False) -> Layer:
-    weight = {"weight": (channels_out, channels_in, kernel, kernel)}
+    weight: Layer = {"weight": (channels_out, channels_in, kernel, kernel)}
     return weight | {"bias": (channels_out,)} if bias else weight
 
 

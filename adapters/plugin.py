@@ -36,5 +36,8 @@ def zoo_converters() -> list[ConverterSpec]:
             "disentanglement_lib",
             f"{_HERE}.disentanglement_lib:DisentanglementLib",
             "datasets as the files that disentanglement_lib's loaders open",
-        )
+        ),
+        ConverterSpec(
+            "ibgan_authors", f"{_HERE}.ibgan_authors:IBGANAuthors", "the checkpoints that IB-GAN's authors' code writes"
+        ),
     ]

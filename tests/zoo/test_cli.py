@@ -18,6 +18,7 @@ import pytest
 from zoo.run import RunDirectory
 from zoo.specs import KINDS
 
+IMPORT = ["convert", "checkpoint", "FILE", "--from", "ibgan_authors", "--out", "x"]
 TRAIN = ("train", "ibgan", "--dataset", "dsprites", "--steps", "1")
 QUICK = ("--set", "factorvae.votes=20", "--set", "factorvae.variance_images=256")
 HEAVY = {"torch", "numpy", "scipy", "sklearn", "pandas", "h5py", "PIL", "matplotlib", "torchvision", "safetensors"}
@@ -84,6 +85,9 @@ def misbehaving(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         ),
         (["sample", "ibgan", "RUN", "--num", "0", "--out", "x.png"], 2, "0 is not in the range"),
         (["convert", "checkpoint", "RUN", "--out", "x"], 2, "give either --to or --from"),
+        ([*IMPORT, "--to", "disentanglement_lib"], 2, "give either --to or --from"),
+        ([*IMPORT, "--set", "dataset"], 2, "--set 'dataset': expected KEY=VALUE, such as --set dataset=celeba"),
+        ([*IMPORT, "--set", "data=x"], 2, "unknown setting 'ibgan_authors.data'; did you mean 'ibgan_authors.dataset'"),
         # checkpoints
         (["eval", "ibgan", "nowhere", "--metrics", "mig"], 1, "nowhere does not exist; name a run directory or a"),
         (
