@@ -107,16 +107,22 @@ def train(
     """Train a model and return its run directory; the same as `zoo train`.
 
     `settings` takes what `--set` takes, as a dict (`{"loss.beta": 0.2}`); `options` the other run settings
-    (`batch_size`, `save_every`, `eval_every`, `device`, `precision`, ...).
+    (`batch_size`, `save_every`, `eval_every`, `device`, `precision`, ...). With `resume` the run's own configuration
+    holds, and what is given here may differ only in how long it goes on and what it writes.
     """
-    from zoo.config import resolve_config
+    from zoo.config import resolve_config, resumed_config
+    from zoo.run import RunDirectory
     from zoo.training import train as run_training
 
     registry = default_registry()
     typed = {"steps": steps, "seed": seed} | options
     typed = {key: value for key, value in typed.items() if value is not None} | dict(settings or {})
-    config = resolve_config(registry, model, dataset, preset=preset, typed=typed)
-    return run_training(registry, config, Path(out), resume=resume, data_root=Path(data_root) if data_root else None)
+    run = RunDirectory(Path(out))
+    if resume and run.exists():
+        config = resumed_config(registry, run.config, model, dataset, preset=preset, typed=typed)
+    else:
+        config = resolve_config(registry, model, dataset, preset=preset, typed=typed)
+    return run_training(registry, config, run.path, resume=resume, data_root=Path(data_root) if data_root else None)
 
 
 def evaluate(

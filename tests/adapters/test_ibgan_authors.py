@@ -433,6 +433,8 @@ def test_evaluation_sampling_and_training_go_on_from_it(
     assert {value.item() for name, value in gathered.items() if name.endswith("/step")} == {5}
     log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert log[-1]["instance_noise"] == pytest.approx(1 - 4 / 100_000)  # at step 5 of the authors' schedule
+    zoo.train("ibgan", "dsprites", out=run, steps=6, resume=True, data_root=drawn)
+    assert find_checkpoint(run).step == 6
 
 
 def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
