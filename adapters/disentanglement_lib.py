@@ -1,4 +1,4 @@
-"""disentanglement_lib's file formats: so far, the dSprites file that its loaders open.
+"""disentanglement_lib's file formats: the dSprites file that its loaders open, and what its pipeline leaves of a model.
 
 With `$DISENTANGLEMENT_LIB_DATA` set to the folder written here, its `dsprites_full`, `dsprites_noshape`,
 `color_dsprites` and `noisy_dsprites` find their data.
@@ -38,7 +38,7 @@ VALUES = (np.ones(1), np.arange(1.0, 4.0), SCALES, ORIENTATIONS, POSITIONS, POSI
 
 
 class DisentanglementLib:
-    """Writes datasets in the layout of disentanglement_lib's data folder."""
+    """Writes datasets in the layout of disentanglement_lib's data folder, and checkpoints in that of its results."""
 
     def dataset_to(self, dataset: Dataset, out: Path) -> Path:
         """Write `out`/dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz and return its path.
@@ -58,6 +58,15 @@ class DisentanglementLib:
         with writing(path) as temporary:
             _write_npz(dataset, temporary)
         return path
+
+    def checkpoint_to(self, checkpoint: Path, out: Path) -> Path:
+        """Write the results of a run, or of one checkpoint in it, and its representor into `out`; return that.
+
+        See `disentanglement_lib_checkpoint.write_checkpoint`.
+        """
+        from ibgan_plugin.adapters.disentanglement_lib_checkpoint import write_checkpoint  # torch: not for datasets
+
+        return write_checkpoint(checkpoint, out)
 
 
 def _write_npz(sprites: DSprites, path: Path) -> None:

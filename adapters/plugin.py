@@ -35,7 +35,7 @@ def zoo_converters() -> list[ConverterSpec]:
         ConverterSpec(
             "disentanglement_lib",
             f"{_HERE}.disentanglement_lib:DisentanglementLib",
-            "datasets as the files that disentanglement_lib's loaders open",
+            "datasets as its loaders open them; runs as its results, with a PyTorch representor",
         ),
         ConverterSpec(
             "ibgan_authors", f"{_HERE}.ibgan_authors:IBGANAuthors", "the checkpoints that IB-GAN's authors' code writes"
