@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,25 @@ def test_gray_is_repeated_and_batches_change_nothing(features: InceptionFeatures
     np.testing.assert_allclose(features(np.repeat(gray, 3, axis=3)), whole, rtol=0, atol=1e-5 * scale)
     in_two_batches = np.concatenate([features(gray[:1]), features(gray[1:])])
     np.testing.assert_allclose(in_two_batches, whole, rtol=0, atol=1e-5 * scale)
+
+
+def test_workers_change_nothing_and_leave_torchs_threads_alone(features: InceptionFeatures, monkeypatch) -> None:
+    pictures = images(3, 3)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = features(pictures)
+        torch.set_num_threads(3)
+        together = features(pictures)
+        with ThreadPoolExecutor(1) as later:
+            assert torch.get_num_threads() == later.submit(torch.get_num_threads).result() == 3
+        monkeypatch.setattr(features, "_of_batch", lambda batch: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            features(pictures)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(alone).max())
 
 
 def test_bf16_gives_other_features_but_not_another_picture(features, random_inception_weights) -> None:
