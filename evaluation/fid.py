@@ -6,6 +6,7 @@ Heusel et al., "GANs trained by a two time-scale update rule", 2017; in the IB-G
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -272,7 +273,8 @@ def _from_file(path: Path, dims: int, network: About) -> tuple[Gaussian, str]:
 
 def _cache_file(root: Path, about: About) -> Path:
     digest = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()
-    return root / "fid" / f"{about['dataset']}-{digest[:16]}.npz"
+    name = re.sub(r"[^\w-]", "_", str(about["dataset"]))  # a plugin's dataset may be called anything
+    return root / "fid" / f"{name}-{digest[:16]}.npz"
 
 
 def _keep(path: Path, gaussian: Gaussian, about: About) -> None:

@@ -233,6 +233,14 @@ def test_a_cache_whose_record_differs_is_not_used_whatever_its_name(small, pictu
     assert small(Painter(), pictures, num_images=400)["real_side"] == "computed"
 
 
+def test_the_cache_stays_in_its_folder_whatever_the_datasets_name(small, pictures, tmp_path) -> None:
+    pictures.name = "../../up/ünd\nmore"
+    small(Painter(), pictures, num_images=400)
+    (file,) = (tmp_path / "data" / "fid").iterdir()
+    assert file.name.startswith("______up_ünd_more-")
+    assert small(Painter(), pictures, num_images=400)["real_side"] == "cached"
+
+
 def test_a_damaged_cache_is_told_and_made_anew(small, pictures, tmp_path, capsys) -> None:
     before = small(Painter(), pictures, num_images=400)
     (file,) = (tmp_path / "data" / "fid").iterdir()
