@@ -15,7 +15,6 @@ from typing import Any
 from ibgan_plugin.adapters.photographs import Collection, Photographs, find, store_folder, where_to_put
 from ibgan_plugin.adapters.preparation import Layout
 from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
-
 from zoo.data_root import data_root as resolved
 from zoo.errors import DataError
 

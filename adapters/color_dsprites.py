@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from ibgan_plugin.adapters import dsprites as plain
 from ibgan_plugin.adapters.dsprites_renderer import SIDE
 from ibgan_plugin.adapters.dsprites_renderer import SPACE as PLAIN_SPACE

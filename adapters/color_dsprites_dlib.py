@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from ibgan_plugin.adapters import dsprites as plain
 from ibgan_plugin.adapters.color_dsprites import painted
 from ibgan_plugin.adapters.dsprites_renderer import SPACE

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from ibgan_plugin.adapters.color_dsprites_dlib import ColorDSpritesDlib
 from ibgan_plugin.adapters.dsprites import DSprites
 from ibgan_plugin.adapters.dsprites_official import DRAWN_COMMENT, STEM
 from ibgan_plugin.adapters.dsprites_renderer import CENTRES, ORIENTATIONS, SCALES, SIDE, SPACE
 from ibgan_plugin.adapters.noisy_dsprites import NoisyDSprites
-
 from zoo.errors import DataError
 from zoo.files import writing
 from zoo.terminal import progress

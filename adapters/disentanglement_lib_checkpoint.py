@@ -17,10 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ibgan_plugin.adapters.representor import FILE, write_representor
-from ibgan_plugin.adapters.result_tree import Reference, Step
 from torch import nn
 
+from ibgan_plugin.adapters.representor import FILE, write_representor
+from ibgan_plugin.adapters.result_tree import Reference, Step
 from zoo import terminal
 from zoo.errors import UsageError
 from zoo.files import writing_folder

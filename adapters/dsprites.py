@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from ibgan_plugin.adapters import dsprites_official as official
 from ibgan_plugin.adapters.dsprites_renderer import PACKED_BYTES, SIDE, SPACE, VERSION, draw_all
 from ibgan_plugin.adapters.factors import checked_indices, named
 from ibgan_plugin.adapters.store import ARRAY, PREPARED, Made, Store, open_made_from, open_or_make
-
 from zoo.data_root import data_root as resolved
 from zoo.errors import DataError
 from zoo.terminal import progress

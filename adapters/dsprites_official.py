@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from ibgan_plugin.adapters.dsprites_renderer import SIDE, SPACE
 from ibgan_plugin.adapters.factors import FactorSpace
 from ibgan_plugin.adapters.places import search_roots
 from ibgan_plugin.adapters.store import Made
-
 from zoo.errors import DataError
 from zoo.terminal import progress
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from ibgan_plugin.adapters.factors import FactorSpace
 
 if TYPE_CHECKING:

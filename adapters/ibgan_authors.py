@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ibgan_plugin.adapters import ibgan_authors_format as authors
-from ibgan_plugin.adapters.ibgan_authors_format import AuthorsCheckpoint, Sizes
 from torch import Tensor, nn
 
+from ibgan_plugin.adapters import ibgan_authors_format as authors
+from ibgan_plugin.adapters.ibgan_authors_format import AuthorsCheckpoint, Sizes
 from zoo import terminal
 from zoo.building import build_loss, build_model, build_trainer
 from zoo.config import RunConfig, resolve_config

@@ -11,7 +11,6 @@ from ibgan_plugin.adapters.photographs import Collection, Photographs, find, sto
 from ibgan_plugin.adapters.preparation import Layout
 from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
 from ibgan_plugin.adapters.sources import ARCHIVES
-
 from zoo.data_root import data_root as resolved
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

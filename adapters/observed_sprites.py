@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
+
 from ibgan_plugin.adapters import dsprites as plain
 from ibgan_plugin.adapters.dsprites_renderer import SIDE, SPACE
-from pydantic import Field
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

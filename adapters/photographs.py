@@ -13,7 +13,6 @@ from ibgan_plugin.adapters.preparation import Layout, prepare
 from ibgan_plugin.adapters.recipe import Recipe
 from ibgan_plugin.adapters.sources import ARCHIVES, source
 from ibgan_plugin.adapters.store import ARRAY, PREPARED, RECORD, Store
-
 from zoo.errors import DataError
 
 if TYPE_CHECKING:

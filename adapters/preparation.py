@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from ibgan_plugin.adapters.recipe import BadImage, Recipe, quiet_pillow
 from ibgan_plugin.adapters.sources import Source, Unreadable
 from ibgan_plugin.adapters.store import Store, adopt, locked, open_made_from, telling_where_to_write, write_header
-
 from zoo import terminal
 from zoo.errors import DataError, ZooError
 from zoo.files import sync, write_json

@@ -3,8 +3,8 @@
     python -m benchmarks.batches [--batches N] [--json]
 
 Plain is what its data objects do: index a uint8 array of all images and expand it, as float32, to one channel; for
-colour, draw a colour an image and multiply in float64. Both draw the same indices, in turns, in one process; the medians
-count.
+colour, draw a colour an image and multiply in float64. Both draw the same indices, in turns, in one process; the
+medians count.
 """
 
 from __future__ import annotations

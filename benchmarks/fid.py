@@ -33,14 +33,14 @@ import numpy as np
 import scipy.linalg
 import torch
 import torchvision
-from ibgan_plugin.evaluation.fid import CHUNK, fid, generated_images
-from ibgan_plugin.evaluation.frechet import Gaussian, frechet_distance, one_blas_thread
-from ibgan_plugin.evaluation.inception import DIMS, FILE_NAME, InceptionFeatures, read_weights
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibgan_plugin.evaluation.fid import CHUNK, fid, generated_images
+from ibgan_plugin.evaluation.frechet import Gaussian, frechet_distance, one_blas_thread
+from ibgan_plugin.evaluation.inception import DIMS, FILE_NAME, InceptionFeatures, read_weights
 from zoo import terminal
 
 BLOCK = 100  # two of pytorch-fid's batches

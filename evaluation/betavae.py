@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from sklearn.linear_model import LogisticRegression
+
 from ibgan_plugin.evaluation.estimators import fitted
 from ibgan_plugin.evaluation.representation import (
     AtLeastTwo,
@@ -21,10 +25,6 @@ from ibgan_plugin.evaluation.representation import (
     random_state,
 )
 from ibgan_plugin.evaluation.results import metric_result
-from numpy.typing import NDArray
-from pydantic import PositiveInt
-from sklearn.linear_model import LogisticRegression
-
 from zoo.interfaces import Dataset, Encoder
 
 

@@ -29,9 +29,9 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 @device_option
 def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: str) -> None:
     """Generate images: a grid in one picture, or a folder of PNG files."""
-    from ibgan_plugin.evaluation.figures import image_grid, save_picture, to_pixels
     from PIL import Image
 
+    from ibgan_plugin.evaluation.figures import image_grid, save_picture, to_pixels
     from zoo.loading import load_checkpoint
 
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
@@ -75,7 +75,6 @@ def traverse(
 ) -> None:
     """Draw a latent traversal: a row per r_i, ordered by its KL, each moved over its range."""
     from ibgan_plugin.evaluation import figures
-
     from zoo.loading import load_checkpoint
 
     ending = out.suffix.lower()
@@ -102,7 +101,6 @@ def traverse(
 def plot(run: Path, out: Path | None) -> None:
     """Plot a RUN's MI bounds, the KL of each r_i and the scores over the steps, as PNG and PDF."""
     from ibgan_plugin.evaluation.curves import plot_run
-
     from zoo.files import writing
     from zoo.run import RunDirectory
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from ibgan_plugin.evaluation.degenerate import constant_factors, factor_names, joined, varying
-from ibgan_plugin.evaluation.estimators import fitted
-from ibgan_plugin.evaluation.representation import AtLeastTwo, Codes, Integers, draw_codes, factor_sizes, random_state
-from ibgan_plugin.evaluation.results import metric_result
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 from scipy.stats import entropy
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 
+from ibgan_plugin.evaluation.degenerate import constant_factors, factor_names, joined, varying
+from ibgan_plugin.evaluation.estimators import fitted
+from ibgan_plugin.evaluation.representation import AtLeastTwo, Codes, Integers, draw_codes, factor_sizes, random_state
+from ibgan_plugin.evaluation.results import metric_result
 from zoo.interfaces import Dataset, Encoder
 from zoo.terminal import Progress, progress
 

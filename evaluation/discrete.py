@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from ibgan_plugin.evaluation.representation import Integers
 from numpy.typing import NDArray
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
+
+from ibgan_plugin.evaluation.representation import Integers
 
 
 def histogram_bins(values: NDArray[np.number], num_bins: int) -> Integers:

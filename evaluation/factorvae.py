@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
 from ibgan_plugin.evaluation.degenerate import factor_names, varying
 from ibgan_plugin.evaluation.representation import (
     ENCODE_BATCH,
@@ -27,9 +30,6 @@ from ibgan_plugin.evaluation.representation import (
     random_state,
 )
 from ibgan_plugin.evaluation.results import metric_result
-from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
-
 from zoo.interfaces import Dataset, Encoder
 
 # The batches in which disentanglement_lib encodes the images for the variances.

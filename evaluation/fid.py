@@ -13,13 +13,13 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveInt
+
 from ibgan_plugin.evaluation.fid_statistics import About, read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
 from ibgan_plugin.evaluation.inception import RESIZE, InceptionFeatures, Precision, find_weights, read_weights
 from ibgan_plugin.evaluation.results import metric_result
-from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt
-
 from zoo import terminal
 from zoo.data_root import data_root as resolved
 from zoo.errors import DataError, MetricError, ZooError

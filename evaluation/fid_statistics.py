@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ibgan_plugin.evaluation.frechet import Gaussian, one_blas_thread
 
+from ibgan_plugin.evaluation.frechet import Gaussian, one_blas_thread
 from zoo.errors import DataError
 from zoo.files import writing
 

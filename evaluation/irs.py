@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
 from ibgan_plugin.evaluation.degenerate import factor_names, varying
 from ibgan_plugin.evaluation.discrete import histogram_bins
 from ibgan_plugin.evaluation.representation import (
@@ -20,9 +23,6 @@ from ibgan_plugin.evaluation.representation import (
     random_state,
 )
 from ibgan_plugin.evaluation.results import metric_result
-from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
-
 from zoo.interfaces import Dataset, Encoder
 
 

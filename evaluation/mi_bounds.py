@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from ibgan_plugin.evaluation.results import metric_result
 from pydantic import PositiveInt
 
+from ibgan_plugin.evaluation.results import metric_result
 from zoo.errors import MetricError
 from zoo.interfaces import Dataset
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from ibgan_plugin.evaluation.degenerate import joined, varying
-from ibgan_plugin.evaluation.discrete import histogram_bins, mutual_information
-from ibgan_plugin.evaluation.representation import AtLeastTwo, draw_codes, factor_sizes, random_state
-from ibgan_plugin.evaluation.results import metric_result
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 from scipy.linalg import sqrtm
 
+from ibgan_plugin.evaluation.degenerate import joined, varying
+from ibgan_plugin.evaluation.discrete import histogram_bins, mutual_information
+from ibgan_plugin.evaluation.representation import AtLeastTwo, draw_codes, factor_sizes, random_state
+from ibgan_plugin.evaluation.results import metric_result
 from zoo.interfaces import Dataset, Encoder
 
 Matrix: TypeAlias = NDArray[np.floating]

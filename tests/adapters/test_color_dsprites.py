@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ibgan_plugin.adapters.color_dsprites import COLORS, color_dsprites, info
 from ibgan_plugin.adapters.dsprites import dsprites
-
 from zoo.interfaces import Dataset
 
 

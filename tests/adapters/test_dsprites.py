@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ibgan_plugin.adapters.dsprites import dsprites, info
 from ibgan_plugin.adapters.dsprites_renderer import draw
-
 from zoo.errors import ZooError
 from zoo.interfaces import Dataset
 

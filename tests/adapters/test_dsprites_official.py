@@ -10,11 +10,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from ibgan_plugin.adapters import dsprites_official as official
 from ibgan_plugin.adapters.dsprites import dsprites, info
 from ibgan_plugin.adapters.factors import FactorSpace
-from numpy.typing import NDArray
-
 from zoo.errors import DataError
 
 SPACE = FactorSpace(("shape", "scale", "orientation", "posX", "posY"), (3, 2, 5, 8, 30))  # 7,200: more than one block

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ibgan_plugin.adapters.dsprites_renderer import SPACE, draw, draw_all
 from numpy.typing import NDArray
+
+from ibgan_plugin.adapters.dsprites_renderer import SPACE, draw, draw_all
 
 TABLE = Path(__file__).parent / "data" / "dsprites_published_frames.csv"
 FRAMES = list(csv.DictReader(TABLE.read_text().splitlines()))

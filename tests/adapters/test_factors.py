@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ibgan_plugin.adapters.factors import FactorSpace, checked_indices
 
 SPACE = FactorSpace(("a", "b", "c"), (3, 2, 4))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ibgan_plugin.adapters import as_ground_truth_data
 from ibgan_plugin.adapters.color_dsprites import color_dsprites
 from ibgan_plugin.adapters.color_dsprites_dlib import color_dsprites_dlib
 from ibgan_plugin.adapters.dsprites import dsprites
 from ibgan_plugin.adapters.noisy_dsprites import noisy_dsprites
-
 from zoo.errors import DataError
 from zoo.interfaces import Dataset
 

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 import torch
-from ibgan_plugin.adapters import ibgan_authors_format
-from ibgan_plugin.adapters.ibgan_authors import IBGANAuthors, usual_dataset
-from ibgan_plugin.adapters.ibgan_authors_format import Sizes
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import zoo
 import zoo.cli
+from ibgan_plugin.adapters import ibgan_authors_format
+from ibgan_plugin.adapters.ibgan_authors import IBGANAuthors, usual_dataset
+from ibgan_plugin.adapters.ibgan_authors_format import Sizes
 from zoo.building import build_loss, build_model, build_trainer
 from zoo.device import Backend
 from zoo.errors import CheckpointError, UsageError

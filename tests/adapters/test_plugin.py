@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ibgan_plugin.adapters import plugin
 
 SPECS = plugin.zoo_datasets()

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ibgan_plugin.adapters import recipe as module
-from ibgan_plugin.adapters.recipe import BadImage, Recipe
 from numpy.typing import NDArray
 from PIL import Image
 from torchvision import transforms
+
+from ibgan_plugin.adapters import recipe as module
+from ibgan_plugin.adapters.recipe import BadImage, Recipe
 
 PIXELS = np.random.default_rng(0).integers(256, size=(218, 178, 3), dtype=np.uint8)
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ibgan_plugin.adapters import as_ground_truth_data
-from ibgan_plugin.adapters.representor import write_representor
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import zoo
+from ibgan_plugin.adapters import as_ground_truth_data
+from ibgan_plugin.adapters.representor import write_representor
 from zoo.building import build_model
 from zoo.config import resolve_config
 from zoo.device import Backend

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ibgan_plugin.adapters.result_tree import Reference, Step, gin_value
 
 PLAIN = st.recursive(

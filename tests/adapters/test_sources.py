@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from ibgan_plugin.adapters import sources
 from ibgan_plugin.adapters.sources import Source, Unreadable, source
-
 from zoo.errors import DataError
 
 CONTENTS = {f"set/{k % 3}/{k:02d}.png": bytes([k]) * (100 + k) for k in range(20)}

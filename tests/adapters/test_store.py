@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ibgan_plugin.adapters.store import Made, Store, open_or_make
 
+from ibgan_plugin.adapters.store import Made, Store, open_or_make
 from zoo.errors import DataError, ZooError
 
 ROWS = np.random.default_rng(0).integers(256, size=(200, 3, 5), dtype=np.uint8)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ibgan_plugin.evaluation.betavae import betavae, mean_difference, pair_draws
 
 

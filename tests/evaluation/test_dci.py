@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ibgan_plugin.evaluation.dci import completeness, dci, disentanglement
 
 DIAGONAL = np.diag(np.full(5, 5.0))

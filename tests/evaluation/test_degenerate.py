@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from ibgan_plugin.evaluation.betavae import betavae
 from ibgan_plugin.evaluation.dci import dci
 from ibgan_plugin.evaluation.degenerate import constant_factors, joined, varying
@@ -14,7 +15,6 @@ from ibgan_plugin.evaluation.mig import mig
 from ibgan_plugin.evaluation.modularity import modularity
 from ibgan_plugin.evaluation.sap import sap
 from ibgan_plugin.evaluation.unsupervised import unsupervised
-
 from zoo.errors import MetricError
 
 METRICS = {

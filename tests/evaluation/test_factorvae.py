@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from ibgan_plugin.evaluation.factorvae import accuracy, factorvae, factorvae_dlib, least_varying, vote_table
 
+from ibgan_plugin.evaluation.factorvae import accuracy, factorvae, factorvae_dlib, least_varying, vote_table
 from zoo.errors import MetricError, SettingError
 
 

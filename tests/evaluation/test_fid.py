@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from ibgan_plugin.evaluation import fid as module
 from ibgan_plugin.evaluation.fid import CHUNK, as_pixels, fid, real_draw
 from ibgan_plugin.evaluation.plugin import zoo_metrics
-from PIL import Image
-
 from zoo import settings
 from zoo.errors import DataError, MetricError, SettingError, ZooError
 from zoo.randomness import derived_seed

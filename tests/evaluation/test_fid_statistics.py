@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ibgan_plugin.evaluation.fid_statistics import read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian
-
 from zoo.errors import DataError
 
 DIMS = 24

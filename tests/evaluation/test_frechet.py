@@ -10,8 +10,8 @@ import pytest
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
 
+from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
 from zoo.errors import MetricError
 
 
@@ -20,7 +20,7 @@ def gaussian_of(vectors: np.ndarray) -> Gaussian:
 
 
 def from_data(first: np.ndarray, second: np.ndarray) -> float:
-    """The distance without a covariance: tr (C1 C2)^(1/2) is the nuclear norm of X1 X2ᵀ, their rows being deviations."""
+    """Without a covariance: tr (C1 C2)^(1/2) is the nuclear norm of X1 X2ᵀ, their rows being deviations."""
     x1 = (first - first.mean(axis=0)) / np.sqrt(len(first) - 1)
     x2 = (second - second.mean(axis=0)) / np.sqrt(len(second) - 1)
     r1, r2 = np.linalg.qr(x1, mode="r"), np.linalg.qr(x2, mode="r")

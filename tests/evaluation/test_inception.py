@@ -12,11 +12,11 @@ import pytest
 import pytorch_fid.inception
 import torch
 import torchvision
-from ibgan_plugin.evaluation import inception
-from ibgan_plugin.evaluation.inception import FILE_NAME, SHA256, InceptionFeatures, find_weights, read_weights
 from PIL import Image
 from pytorch_fid.fid_score import get_activations
 
+from ibgan_plugin.evaluation import inception
+from ibgan_plugin.evaluation.inception import FILE_NAME, SHA256, InceptionFeatures, find_weights, read_weights
 from zoo.errors import ZooError
 
 pytestmark = pytest.mark.usefixtures("no_network")

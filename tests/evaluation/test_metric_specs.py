@@ -5,8 +5,8 @@ import inspect
 from pathlib import Path
 
 import pytest
-from ibgan_plugin.evaluation.plugin import zoo_metrics
 
+from ibgan_plugin.evaluation.plugin import zoo_metrics
 from zoo.errors import SettingError
 from zoo.settings import defaults_of, validated
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from ibgan_plugin.evaluation.mi_bounds import mi_bounds
 
+from ibgan_plugin.evaluation.mi_bounds import mi_bounds
 from zoo.errors import MetricError
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ibgan_plugin.evaluation.modularity import modularity, modularity_of
 
 DIAGONAL = np.diag(np.full(5, 5.0))

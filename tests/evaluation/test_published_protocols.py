@@ -9,6 +9,12 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import mutual_info_score, roc_auc_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.svm import LinearSVC
+
 from ibgan_plugin.evaluation.betavae import betavae
 from ibgan_plugin.evaluation.dci import dci
 from ibgan_plugin.evaluation.factorvae import factorvae_dlib
@@ -17,11 +23,6 @@ from ibgan_plugin.evaluation.mig import mig
 from ibgan_plugin.evaluation.modularity import modularity
 from ibgan_plugin.evaluation.sap import sap
 from ibgan_plugin.evaluation.unsupervised import unsupervised
-from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import mutual_info_score, roc_auc_score
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.svm import LinearSVC
 
 
 class Published:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from ibgan_plugin.evaluation.representation import (
     EncodedImages,
     draw_factors,
@@ -9,7 +10,6 @@ from ibgan_plugin.evaluation.representation import (
     images_tensor,
     random_state,
 )
-
 from zoo.errors import MetricError, SettingError
 
 

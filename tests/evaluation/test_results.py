@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+
 from ibgan_plugin.evaluation.results import metric_result
 
 

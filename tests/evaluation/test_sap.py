@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from ibgan_plugin.evaluation.sap import gap_of_best_two, sap, squared_correlations
 from sklearn.svm import LinearSVC
+
+from ibgan_plugin.evaluation.sap import gap_of_best_two, sap, squared_correlations
 
 
 def test_the_gap_of_a_hand_made_table():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ibgan_plugin.evaluation.unsupervised import (
     gaussian_total_correlation,
     gaussian_wasserstein_correlation,
