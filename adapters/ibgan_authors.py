@@ -12,8 +12,9 @@ written differently, none of which changes what a network computes:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -46,20 +47,30 @@ PARTS = {
 class IBGANAuthors:
     """Reads the checkpoints that the authors' `solver.py` and `solver2.py` write."""
 
-    def checkpoint_from(self, source: Path, out: Path, *, dataset: str | None = None) -> Path:
+    def checkpoint_from(
+        self,
+        source: Path,
+        out: Path,
+        *,
+        dataset: str | None = None,
+        beta: float | None = None,
+        gamma: float | None = None,
+    ) -> Path:
         """Write the checkpoint file `source` as a new run directory `out`, and return that.
 
         The weights and, where they are whole, the optimisers are the file's, and so are the networks' sizes and the
         learning rates. The file does not say the rest: it comes from the preset of `dataset`, by default the one that
-        the authors train such networks on.
+        the authors train such networks on; `beta` and `gamma`, where they are given, are the loss's (Eq. 11).
 
-        Raises CheckpointError, one line, for a file that is no whole checkpoint of theirs; UsageError if `out` exists.
+        Raises CheckpointError, one line, for a file that is no whole checkpoint of theirs; UsageError if `out` exists,
+        or for a value that cannot be.
         """
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
             raise UsageError(f"{out} exists already; choose another --out")
         foreign = authors.read(source)
         registry = default_registry()
-        config = configuration(registry, foreign, dataset or usual_dataset(foreign.sizes))
+        known = {f"loss.{name}": value for name, value in (("beta", beta), ("gamma", gamma)) if value is not None}
+        config = configuration(registry, foreign, dataset or usual_dataset(foreign.sizes), known)
         backend = Backend.choose("cpu", "fp32")
         model = build_model(registry, config, backend)
         weights, origins = transplanted(model, foreign)
@@ -91,8 +102,10 @@ def usual_dataset(sizes: Sizes) -> str:
     return "color_dsprites" if not sizes.shares_front and sizes.ngf <= 16 else "celeba"
 
 
-def configuration(registry: Registry, foreign: AuthorsCheckpoint, dataset: str) -> RunConfig:
-    """Return the dataset's preset, with what the checkpoint holds and what the authors' code fixes in its place."""
+def configuration(
+    registry: Registry, foreign: AuthorsCheckpoint, dataset: str, known: Mapping[str, Any] = MappingProxyType({})
+) -> RunConfig:
+    """Return the dataset's preset, with what the checkpoint holds, the authors' code fixes or is known in its place."""
     sizes = foreign.sizes
     held: dict[str, Any] = {name: getattr(sizes, name) for name in ("z_dim", "r_dim", "ngf", "ndf")}
     held = {f"model.{name}": value for name, value in held.items()}
@@ -109,7 +122,7 @@ def configuration(registry: Registry, foreign: AuthorsCheckpoint, dataset: str) 
             "trainer.noise_steps": 100_000,
             "trainer.label_smoothing": False,
         }
-    config = resolve_config(registry, MODEL, dataset, typed=held | fixed)
+    config = resolve_config(registry, MODEL, dataset, typed=held | fixed | dict(known))
     sources = dict.fromkeys(held, "the authors' checkpoint") | dict.fromkeys(fixed, f"authors' code, {sizes.model}")
     return config.model_copy(
         update={"image_shape": (64, 64, sizes.nc), "sources": config.sources | sources, "precision": "fp32"}

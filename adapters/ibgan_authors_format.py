@@ -313,6 +313,8 @@ def _states(
     quantities = ("square_avg", "momentum_buffer") if with_momentum else ("square_avg",)
     for group, names in zip(stored["param_groups"], groups, strict=True):
         for identity, name in zip(group["params"], names, strict=True):
+            if identity not in stored["state"]:
+                raise ValueError(f"they have no state of {name}")
             state = stored["state"][identity]
             for quantity in quantities:
                 problem = _problem(state[quantity], expected[name], torch.float32)

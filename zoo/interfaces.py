@@ -135,7 +135,8 @@ class Metric(Protocol):
 class Converter(Protocol):
     """Speaks one foreign format, called by its name; the target is a class without parameters.
 
-    It has those of these methods that the format allows, and `zoo convert` says which it lacks.
+    It has those of these methods that the format allows, and `zoo convert` says which it lacks. The settings of the
+    checkpoint methods (`zoo convert checkpoint ... --set key=value`) are their keyword-only parameters.
     """
 
     def dataset_to(self, dataset: Dataset, out: Path) -> Path:

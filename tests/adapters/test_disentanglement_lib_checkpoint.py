@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ibgan_plugin.adapters.disentanglement_lib import DisentanglementLib
-from ibgan_plugin.adapters.disentanglement_lib_checkpoint import METRICS
 
 import zoo
 import zoo.cli
+from ibgan_plugin.adapters.disentanglement_lib import DisentanglementLib
+from ibgan_plugin.adapters.disentanglement_lib_checkpoint import METRICS
 from zoo.errors import CheckpointError, UnknownNameError, UsageError, ZooError
 from zoo.run import RunDirectory
 
@@ -105,7 +105,7 @@ def test_their_aggregation_finds_the_scores_that_were_printed(
     printed = trained[1]["metrics"]
     assert printed.keys() == POINTS.keys() == THEIRS.keys()
     table = aggregated(f"{written.parent}/*/metrics/*/*/results/aggregate/evaluation.json")
-    assert len(table) == len(printed)
+    assert len(table) == len(printed) == table["evaluation_results.uuid"].nunique()
     table.to_json(tmp_path / "results.json")  # their file of a whole study, and how they read it back
     again = pd.read_json(tmp_path / "results.json", orient="columns")
     for frame, tolerance in ((table, 0), (again, 1e-9)):  # pandas writes ten digits

@@ -28,7 +28,7 @@ from ibgan_plugin.adapters.ibgan_authors import IBGANAuthors, usual_dataset
 from ibgan_plugin.adapters.ibgan_authors_format import Sizes
 from zoo.building import build_loss, build_model, build_trainer
 from zoo.device import Backend
-from zoo.errors import CheckpointError, UsageError
+from zoo.errors import CheckpointError, SettingError, UsageError
 from zoo.registry import default_registry
 from zoo.run import find_checkpoint
 
@@ -410,6 +410,17 @@ def test_another_dataset_can_be_named(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_the_weights_of_the_loss_can_be_given(tmp_path: Path) -> None:
+    path = Theirs("model.py").saved(tmp_path / "0")
+    words = ["convert", "checkpoint", str(path), "--from", "ibgan_authors", "--out", str(tmp_path / "run")]
+    assert zoo.cli.run([*words, "--set", "beta=0.212", "--set", "gamma=2"]) == 0
+    config = find_checkpoint(tmp_path / "run").run.config
+    assert (config.settings["loss"]["beta"], config.settings["loss"]["gamma"]) == (0.212, 2.0)
+    assert (config.sources["loss.beta"], config.dataset) == ("command line", "dsprites")
+    with pytest.raises(SettingError, match=r"loss.beta=-1.*greater than or equal to 0"):
+        imported(path, tmp_path / "other", beta=-1)
+
+
 def test_evaluation_sampling_and_training_go_on_from_it(
     tmp_path: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -478,7 +489,7 @@ GROUP = (*OPTIMISERS, "D_optim", "param_groups", 0)
         (set_in("optim_states", to=[1, 2]), "there are none in the file"),
         (adam, "'alpha' is missing in the file's"),
         (lambda states: states["optim_states"].pop("GR_optim"), "'GR_optim' is missing in the file's"),
-        (set_in(*OPTIMISERS, "D_optim", "state", to={}), "0 is missing in the file's"),
+        (set_in(*OPTIMISERS, "D_optim", "state", to={}), "they have no state of DR.disc.0.weight"),
         (set_in(*GROUP, "centered", to=True), "D_optim is no plain RMSprop"),
         (set_in(*GROUP, "weight_decay", to=0.1), "D_optim is no plain RMSprop"),
         (set_in(*GROUP, "momentum", to=0.5), "they have different hyperparameters"),
