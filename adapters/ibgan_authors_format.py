@@ -138,7 +138,7 @@ def shapes(sizes: Sizes) -> dict[str, Shape]:
 
 
 def read(path: Path) -> AuthorsCheckpoint:
-    """Read a checkpoint file. Nothing in it is executed, and nothing larger than the file is made.
+    """Read a checkpoint file. Nothing in it is executed, and no network is taken for real that is larger than the file.
 
     Raises CheckpointError, one line, for anything but a whole checkpoint of the authors' code.
     """
