@@ -41,7 +41,7 @@ class Photographs:
 
     def images(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Return uint8 (n, H, W, C); IndexError for an index outside [0, len)."""
-        return self.store.rows[checked_indices(indices, len(self))]
+        return self.store.read(checked_indices(indices, len(self)))
 
     def index_of(self, factors: ArrayLike) -> NoReturn:
         """Raise DataError: there are no factors."""

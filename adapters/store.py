@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,12 +39,27 @@ class Store:
         """Open and verify the store in `folder`; DataError, naming what is wrong, where it is not whole."""
         self.folder = Path(folder)
         self.record = _read_record(self.folder)
-        self.rows = _map(self.folder / ARRAY, self.record)
+        self._mapped, self._start, self.rows = _map(self.folder / ARRAY, self.record)
         if sampled_sha256(self.rows) != self.record["sampled_sha256"]:
             raise DataError(f"{self.folder / ARRAY} is damaged: sampled rows differ from its record")
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return a copy of these rows; for rows of a page or more what `rows[indices]` is for small ones.
+
+        The system is told of all of them before the first is touched, so that a batch that is not in memory yet waits
+        for the disk once, and not once an image: a hundred times faster then, and little slower when it is in memory.
+        """
+        if hasattr(mmap, "MADV_WILLNEED"):
+            size = self.rows[0].size
+            first = self._start + indices * size
+            pages = first - first % mmap.PAGESIZE
+            length = size + mmap.PAGESIZE  # from the page's start to the row's end, and seldom a page more
+            for page in pages.tolist():
+                self._mapped.madvise(mmap.MADV_WILLNEED, page, length)
+        return self.rows[indices]
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         """Pickle the path, not the pixels: a worker process maps the file itself."""
@@ -203,14 +219,20 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _map(path: Path, record: dict[str, Any]) -> NDArray[np.uint8]:
+def _map(path: Path, record: dict[str, Any]) -> tuple[mmap.mmap, int, NDArray[np.uint8]]:
+    """Map the array: the mapped file, where in it the rows begin, and the rows."""
     shape = tuple(record["shape"])
     try:
-        mapped = np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("an .npy file of another version")
+            found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+            if dtype != np.uint8 or found != shape or fortran:
+                raise ValueError(f"{dtype} {found} where its record says uint8 {shape}")
+            if path.stat().st_size != start + math.prod(shape):
+                raise ValueError(f"{path.stat().st_size:,} bytes where {start + math.prod(shape):,} were expected")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is missing or damaged: {error}") from None
-    if mapped.dtype != np.uint8 or mapped.shape != shape or not mapped.flags.c_contiguous:
-        raise DataError(f"{path} holds {mapped.dtype} {mapped.shape} where its record says uint8 {shape}")
-    if path.stat().st_size != mapped.offset + math.prod(shape):
-        raise DataError(f"{path} has {path.stat().st_size:,} bytes; {mapped.offset + math.prod(shape):,} were expected")
-    return np.asarray(mapped)
+    return mapped, start, np.frombuffer(mapped, np.uint8, offset=start).reshape(shape)

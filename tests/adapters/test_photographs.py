@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ibgan_plugin.adapters import celeba as celeba_module
 from ibgan_plugin.adapters import chairs3d as chairs_module
 from ibgan_plugin.adapters import image_folder as folder_module
@@ -26,8 +28,6 @@ from ibgan_plugin.adapters import preparation
 from ibgan_plugin.adapters.celeba import celeba
 from ibgan_plugin.adapters.chairs3d import chairs3d
 from ibgan_plugin.adapters.image_folder import image_folder
-from PIL import Image
-
 from zoo.errors import DataError
 from zoo.interfaces import Dataset
 
@@ -402,8 +402,9 @@ def test_processes_that_start_at_once_share_one_preparation(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("put", [put_folder, put_tar], ids=["folder", "tar"])
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, put: Put) -> None:
-    program = PREPARE + "import resource; prepare(Path(sys.argv[1])); "
-    program += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    # Not `ru_maxrss`, which counts the process that this one was forked from.
+    program = PREPARE + "prepare(Path(sys.argv[1])); "
+    program += "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     peaks = []
     for faces in (200, 1600):  # 17 MB of prepared images more
         put(tmp_path / str(faces) / "celeba", celeba_files(faces))
@@ -411,4 +412,4 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, put: Put
         environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
         finished = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
         peaks.append(int(finished.stdout))
-    assert peaks[1] - peaks[0] < 6_000  # KB
+    assert peaks[1] - peaks[0] < 8_000  # KB

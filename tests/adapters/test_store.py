@@ -120,3 +120,14 @@ def test_a_pickled_store_is_its_path(tmp_path: Path) -> None:
     pickled = pickle.dumps(store)
     assert len(pickled) < 500
     np.testing.assert_array_equal(pickle.loads(pickled).rows, ROWS)  # noqa: S301  # written a line above
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (7,), (4096,)], ids=str)
+def test_read_gives_the_rows_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rows = np.random.default_rng(1).integers(256, size=(50, *shape), dtype=np.uint8)
+    store = open_or_make(tmp_path / "s", SOURCE, lambda: Made(rows.shape, [rows]))
+    indices = np.array([49, 0, 7, 7, 48, 1])  # the ends, twice the same, and no order
+    read = store.read(indices)
+    np.testing.assert_array_equal(read, rows[indices])
+    assert read.flags.writeable
+    assert store.read(np.array([], dtype=np.int64)).shape == (0, *shape)
