@@ -14,7 +14,8 @@ from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-# Rates, times and trailing blanks differ from run to run or mean nothing.
+# A line of progress; of those that follow each other the last one is shown.
+PROGRESS = re.compile(r"[^:]+: [\d,]+/[\d,]+ \(")
 WIDTH = "112"
 
 
@@ -24,7 +25,7 @@ def blocks(text: str) -> list[list[str]]:
 
 
 def run(command: str) -> str:
-    """What a command shows on a terminal that is no terminal: stderr, then stdout."""
+    """What a command shows where there is no terminal: stderr, then stdout."""
     program, *words = shlex.split(command)
     executable = Path(sys.executable).with_name(program)
     done = subprocess.run(
@@ -35,8 +36,10 @@ def run(command: str) -> str:
         cwd=README.parent,
         env=os.environ | {"COLUMNS": WIDTH},
     )
-    lines = (done.stderr + done.stdout).splitlines()
-    return "\n".join(line.rstrip() for line in lines if line.strip()) + "\n"
+    lines = [line.rstrip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    following = [*lines[1:], ""]
+    kept = [a for a, b in zip(lines, following, strict=True) if not (PROGRESS.match(a) and PROGRESS.match(b))]
+    return "\n".join(kept) + "\n"
 
 
 def refreshed(text: str) -> str:
