@@ -30,6 +30,9 @@ demo: $(VENV)/.installed
 	@echo "samples:    $(DEMO)/figures/samples.png"
 	@echo "traversals: $(DEMO)/figures/traversal.png, $(DEMO)/figures/traversal.gif"
 
+# One thread a process: tensors of this size gain nothing from more, and on a busy machine threads wait for each other.
+test test-all check: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow"
 
