@@ -370,10 +370,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run: RunDirectory) -> None:
 
 # The lock.
 
+# A shell starts what it puts in the background with SIGINT ignored, and that is inherited: take it as a terminal would.
 HOLDING = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from zoo.run import RunDirectory
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with RunDirectory(Path(sys.argv[1])).locked():
     print("held", flush=True)
     time.sleep(60)
