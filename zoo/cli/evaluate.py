@@ -55,7 +55,7 @@ def evaluate(
     )
     if as_json:
         terminal.out_json(document)
-    else:
+    elif document["metrics"]:
         _show(document)
     for name, error in document["errors"].items():
         terminal.note(f"error: {name}: {error}")
