@@ -174,6 +174,7 @@ def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a foreign file makes torch say is no one's to act on
+            # The one way to read the authors' files; weights_only builds tensors and plain values and runs no code.
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can end in any exception at all
         forbidden = re.search(

@@ -89,6 +89,7 @@ def read_weights(path: Path, *, allow_unverified: bool = False, root: Path) -> W
             "allow_unverified_weights=true takes this file all the same, for scores that compare with no published one"
         )
     try:
+        # The published file is torch's own format; weights_only builds tensors and runs no code, flag or no flag.
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its reader of the day raises; a file must end in one line
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

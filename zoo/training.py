@@ -54,7 +54,7 @@ def train(
     if run.exists() and not resume:
         raise UsageError(f"{out} holds a run already; go on with --resume, or choose another --out")
     with run.locked(), _interruptible() as stopped:
-        # Build everything; nothing is written before all of it stands.
+        # Build everything; nothing but the lock is written before all of it stands.
         backend = Backend.choose(config.device, config.precision)
         dataset = build_dataset(registry, config.dataset, data_root, config.settings.get("dataset", {}))
         config = config.model_copy(update={"image_shape": dataset.image_shape, "precision": backend.precision})
@@ -79,7 +79,6 @@ def train(
         )
 
         # Train.
-        saved = first
         with terminal.progress("training", config.steps, done=first) as progress:
             window = (first, time.monotonic())
             for step in range(first + 1, config.steps + 1):
@@ -103,7 +102,6 @@ def train(
                 due = config.save_every and step % config.save_every == 0
                 if due or step == config.steps or stopped:
                     _save(run, step, terms, model, trainer)
-                    saved = step
                 # Evaluate.
                 if config.eval_every and step % config.eval_every == 0:
                     began = time.monotonic()
@@ -112,7 +110,7 @@ def train(
                 if stopped:
                     name = signal.Signals(stopped[0]).name
                     raise Interrupted(
-                        f"stopped by {name} after step {saved:,}; go on with --resume --out {out}", stopped[0]
+                        f"stopped by {name} after step {step:,}; go on with --resume --out {out}", stopped[0]
                     )
     return run
 

@@ -30,6 +30,7 @@ FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 def load_as_theirs(data_folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images and factor sizes, with the calls of their loader (which run with the NumPy of their time)."""
     with (data_folder / "dsprites" / FILE).open("rb") as file:
+        # Their loader unpickles; this file was written by the test itself.
         data = np.load(file, encoding="latin1", allow_pickle=True)
         images = np.array(data["imgs"])
         return images, np.array(data["metadata"][()]["latents_sizes"], dtype=np.int64)
