@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 QUIET_SECONDS = 2.0
@@ -19,8 +19,9 @@ PLAIN_LINE_SECONDS = 15.0
 
 
 def note(message: str) -> None:
-    """Print one line for a person (a hint, a path, a state) on stderr."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201  # this module is where printing is done
+    """Print one line for a person (a hint, a path, a state) on stderr. A terminal that is gone stops no work."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)  # noqa: T201  # this module is where printing is done
 
 
 def warn(message: str) -> None:
@@ -81,8 +82,9 @@ class Progress:
     def close(self) -> None:
         """Take the bar away; in a log, end with one line where lines were shown."""
         if self._live is not None:
-            self._show_bar("")
-            self._live.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._show_bar("")
+                self._live.stop()
         elif self._shown:
             note(self._line(time.monotonic(), "done" if self.done >= self.total else "stopped"))
 
@@ -90,7 +92,7 @@ class Progress:
         rate = (self.done - self._first) / max(now - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else float("inf")
         share = 100 * self.done / max(self.total, 1)
-        line = f"{self.description}: {self.done:,}/{self.total:,} ({share:.0f} %), {rate:,.1f}/s, {_clock(left)} left"
+        line = f"{self.description}: {self.done:,}/{self.total:,} ({share:.0f} %), {rate:,.1f}/s, {clock(left)} left"
         return f"{line}  {text}" if text else line
 
     def _show_bar(self, text: str) -> None:
@@ -122,8 +124,70 @@ def progress(description: str, total: int, *, done: int = 0) -> Iterator[Progres
     finally:
         shown.close()
 
+class LiveTable:
+    """A table that is redrawn in place on a terminal, and one line about it now and then elsewhere."""
 
-def _clock(seconds: float) -> str:
+    def __init__(self, headers: Sequence[str]) -> None:
+        self._headers = headers
+        self._shown = float("-inf")
+        self._live: Any = None
+
+    def show(self, rows: Sequence[Sequence[str]], summary: str) -> None:
+        """Draw `rows` with `summary` under them. The first rows are those to see where there is no room for all."""
+        if sys.stderr.isatty():
+            self._draw(rows, summary)
+        elif time.monotonic() - self._shown >= PLAIN_LINE_SECONDS:
+            note(summary)
+            self._shown = time.monotonic()
+
+    def tell(self, message: str) -> None:
+        """Print one line that stays, above the table."""
+        if self._live is not None:
+            self._live.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        else:
+            note(message)
+
+    def close(self) -> None:
+        """Leave the table as it was drawn last."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self, rows: Sequence[Sequence[str]], summary: str) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.live import Live
+        from rich.table import Table
+        from rich.text import Text
+
+        if self._live is None:
+            # stdout and stderr are left alone: whoever prints while the table is there uses `tell`.
+            console = Console(stderr=True, highlight=False)
+            self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+            self._live.start()
+        room = max(self._live.console.height - 6, 1)  # for the header, its rule and what stands below
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=Text(summary), caption_justify="left")
+        for header in self._headers:
+            grid.add_column(header, no_wrap=True)
+        for row in rows[:room]:
+            grid.add_row(*map(Text, row))
+        if len(rows) > room:
+            grid.add_row(Text(f"... and {len(rows) - room} more"))
+        self._live.update(grid, refresh=True)
+
+
+@contextmanager
+def live_table(headers: Sequence[str]) -> Iterator[LiveTable]:
+    """Show a table of work in progress on stderr."""
+    shown = LiveTable(headers)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 2:03; "?" where there is no telling."""
     if seconds == float("inf"):
         return "?"
     minutes, rest = divmod(round(seconds), 60)

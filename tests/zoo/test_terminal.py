@@ -109,4 +109,4 @@ def test_a_live_bar_on_a_terminal(capsys: Capture, clock: Clock, monkeypatch: py
     ("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3_661, "1:01:01"), (float("inf"), "?")]
 )
 def test_time_left(seconds: float, shown: str) -> None:
-    assert terminal._clock(seconds) == shown
+    assert terminal.clock(seconds) == shown
