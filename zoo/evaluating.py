@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def evaluate(
     dataset = build_dataset(
         registry, loaded.config.dataset, data_root, loaded.config.settings.get("dataset", {}), typed=False
     )
+    began = time.monotonic()
     results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted)
+    seconds = round(time.monotonic() - began, 3)
     document = {
         "model": model_name,
         "checkpoint": str(loaded.path),
@@ -45,10 +48,17 @@ def evaluate(
     }
     if record and loaded.run is not None:
         try:
-            loaded.run.append("evaluations.jsonl", document)
+            # What was asked for stands in the log, too, and what it took: a sweep tells by that what is left to do.
+            loaded.run.append("evaluations.jsonl", document | {"settings": _json(wanted), "seconds": seconds})
         except ZooError as error:
             terminal.warn(f"the result is not recorded: {error}")
     return document
+
+
+def _json(metric_settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings as JSON values; a metric without any is left out."""
+    plain = {name: json.loads(json.dumps(dict(values), default=str)) for name, values in metric_settings.items()}
+    return {name: values for name, values in plain.items() if values}
 
 
 def check_metrics(
