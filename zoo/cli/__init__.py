@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from zoo import terminal
-from zoo.cli import convert, data, evaluate, listing, train
+from zoo.cli import convert, data, evaluate, listing, sweep, train
 from zoo.errors import ZooError, unknown
 from zoo.plugins import PluginManager
 from zoo.registry import Registry, default_registry, use_registry
@@ -60,6 +60,7 @@ for command in (
     listing.plugins,
     train.train,
     evaluate.evaluate,
+    sweep.sweep,
     data.data,
     convert.convert,
 ):

@@ -1,0 +1,245 @@
+"""`zoo sweep`: a TOML file of models, datasets, settings and seeds -> runs, and a table of their scores."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zoo import terminal
+from zoo.cli.options import data_root_option, json_option, set_option
+from zoo.errors import UsageError
+from zoo.registry import default_registry
+
+if TYPE_CHECKING:
+    from zoo.sweep.conduct import Conductor
+    from zoo.sweep.cost import Cost
+    from zoo.sweep.plan import Plan, SweepFolder
+    from zoo.sweep.results import Results
+    from zoo.sweep.spec import SweepSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--dry-run", is_flag=True, help="List the runs and what they will cost, as measured; train nothing."),
+    click.option("--measure", is_flag=True, help="With --dry-run: train a few steps of what was never measured."),
+    click.option(
+        "--jobs", type=click.IntRange(1, 4096), help="Runs at a time.  [default: 1; on Slurm: as many as it allows]"
+    ),
+    click.option(
+        "--executor",
+        type=click.Choice(["local", "slurm", "debug"]),
+        default="local",
+        show_default=True,
+        help="Where: processes here, Slurm's jobs, or one by one in this process.",
+    ),
+    set_option("Change a setting of all runs, such as batch_size=32, or of a metric, such as factorvae.votes=100."),
+    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]"),
+    data_root_option,
+    json_option,
+)
+
+
+def sweep_options(command: F) -> F:
+    """The options of every command that conducts a sweep."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("sweep")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder.  [default: runs/NAME of the file]")
+@sweep_options
+def sweep(spec: Path, out: Path | None, **options: Any) -> int:
+    """Train and score models x datasets x settings x seeds, as the TOML file SPEC says.
+
+    Started again, a sweep goes on where it was: finished runs are left alone, the others resume.
+    """
+    from zoo.sweep.spec import SweepSpec
+
+    registry = default_registry()
+    folder = out or Path("runs") / re.sub(r"[^\w.-]+", "_", spec.stem)
+    return perform(SweepSpec.read(registry, spec), folder, **options)
+
+
+def perform(
+    spec: SweepSpec,
+    out: Path,
+    *,
+    dry_run: bool,
+    measure: bool,
+    jobs: int | None,
+    executor: str,
+    words: Sequence[str],
+    device: str | None,
+    data_root: Path | None,
+    as_json: bool,
+    present: Callable[[Plan, SweepFolder, Results, bool], dict[str, Any]] | None = None,
+    notes: Sequence[str] = (),
+) -> int:
+    """Conduct a sweep, or list it; return the exit code.
+
+    `present` writes what came of it, prints it unless its last argument (`--json`) is true, and returns the document
+    for `--json`; without one it is a table of means.
+    """
+    from zoo.sweep.plan import Plan, SweepFolder
+
+    if measure and not dry_run:
+        raise UsageError("--measure belongs to --dry-run: it trains a few steps to tell what the sweep will cost")
+    registry = default_registry()
+    spec = spec.with_words([*words, *([f"device={device}"] if device else [])])
+    plan, folder = Plan.of(registry, spec), SweepFolder(out)
+    folder.check(plan)
+    at_a_time = jobs or (len(plan.runs) if executor == "slurm" else 1)
+    for line in (*plan.left_out, *notes):
+        terminal.note(line)
+    if dry_run:
+        return _list(plan, folder, measure, executor, at_a_time, data_root, as_json)
+
+    from zoo.sweep.conduct import Conductor
+    from zoo.sweep.results import collect
+
+    conductor = Conductor(registry, plan, folder, executor=executor, jobs=at_a_time, data_root=data_root)
+    with folder.locked():
+        folder.begin(plan)
+        conductor.run()
+        results = collect(registry, plan, folder, notes=(*notes, *_failures(conductor)))
+        document = (present or _present)(plan, folder, results, as_json)
+    if as_json:
+        terminal.out_json(document)
+    return _code(conductor, folder)
+
+
+def _code(conductor: Conductor, folder: SweepFolder) -> int:
+    for failure in _failures(conductor):
+        terminal.note(f"error: {failure}")
+    if conductor.stopped_by:
+        name = signal.Signals(conductor.stopped_by).name
+        terminal.note(f"stopped by {name}; {conductor.summary()}; the same command goes on ({folder.path})")
+        return 128 + conductor.stopped_by
+    return 1 if conductor.failed else 0
+
+
+def _failures(conductor: Conductor) -> list[str]:
+    return [f"{row.run.name}: {row.error}" for row in conductor.failed]
+
+
+def _present(plan: Plan, folder: SweepFolder, results: Results, as_json: bool) -> dict[str, Any]:
+    """The means of every model, dataset and point of the grid."""
+    from zoo.sweep.results import rows
+
+    headers, body = rows(results)
+    document = results.document()
+    write_results(folder, document, headers, body, results.notes)
+    if not as_json:
+        if body:
+            terminal.table(headers, body)
+        terminal.out(str(folder.path))
+    return document
+
+
+def write_results(
+    folder: SweepFolder,
+    document: dict[str, Any],
+    headers: Sequence[str],
+    body: Sequence[Sequence[str]],
+    notes: Sequence[str],
+    title: str = "",
+) -> None:
+    """Write results.json and results.md into a sweep's folder."""
+    from zoo.files import write_json, writing
+    from zoo.sweep.results import markdown
+
+    write_json(folder.path / "results.json", document)
+    with writing(folder.path / "results.md") as temporary:
+        temporary.write_text(markdown(title or folder.path.resolve().name, headers, body, notes), encoding="utf-8")
+
+
+def _list(
+    plan: Plan,
+    folder: SweepFolder,
+    measure: bool,
+    executor: str,
+    jobs: int,
+    data_root: Path | None,
+    as_json: bool,
+) -> int:
+    """Print what a sweep will do and cost; the exit code is 1 where a measurement failed."""
+    from zoo.sweep import conduct, cost
+    from zoo.sweep.progress import folders_with_runs
+
+    def found() -> list[Cost]:
+        runs = folders_with_runs(*cost.default_places(folder.path))
+        return cost.costs(plan, folder, runs, threads=conduct.threads_each(jobs), cluster=executor == "slurm")
+
+    costs, code = found(), 0
+    unknown = cost.to_measure(plan, costs)
+    if measure and unknown:
+        with folder.locked():
+            done = conduct.measure(
+                default_registry(), plan, unknown, folder, executor=executor, jobs=jobs, data_root=data_root
+            )
+        code, costs = _code(done, folder), found()
+        if done.stopped_by:
+            return code
+    if as_json:
+        terminal.out_json({"runs": [_document(one) for one in costs], "seconds": cost.total_seconds(costs, jobs)})
+        return code
+    terminal.table(["run", "steps left", "training", "scores", "rate measured by"], [_cells(one) for one in costs])
+    terminal.out(_total(costs, jobs))
+    if any(one.training_seconds is None for one in costs) and not measure:
+        terminal.note("unknown: no run of that kind was measured on this machine; --measure trains a few steps of each")
+    return code
+
+
+def _cells(cost: Cost) -> list[str]:
+    if cost.done:
+        return [cost.run.name, "0", "finished", "", ""]
+    return [
+        cost.run.name,
+        f"{cost.steps_left:,}",
+        "unknown" if cost.training_seconds is None else terminal.clock(cost.training_seconds),
+        "unknown" if cost.evaluation_seconds is None else terminal.clock(cost.evaluation_seconds),
+        cost.source,
+    ]
+
+
+def _document(cost: Cost) -> dict[str, Any]:
+    run = cost.run
+    return {
+        "name": run.name,
+        "model": run.model,
+        "dataset": run.dataset,
+        "seed": run.seed,
+        "steps": run.steps,
+        "settings": {key: list(value) if isinstance(value, tuple) else value for key, value in run.settings.items()},
+        "steps_left": cost.steps_left,
+        "training_seconds": cost.training_seconds,
+        "evaluation_seconds": cost.evaluation_seconds,
+        "measured_by": cost.source,
+    }
+
+
+def _total(costs: Sequence[Cost], jobs: int) -> str:
+    from zoo.sweep.cost import total_seconds
+
+    left = [one for one in costs if not one.done]
+    known = [one.training_seconds for one in left if one.training_seconds is not None]
+    text = (
+        f"{len(costs)} runs, {len(costs) - len(left)} of them finished; {sum(one.steps_left for one in left):,} steps"
+    )
+    if left and len(known) == len(left):
+        text += f", {terminal.clock(sum(known))} of training"
+    elif known:
+        text += (
+            f", {terminal.clock(sum(known))} of training for {len(known)} runs, unknown for {len(left) - len(known)}"
+        )
+    total = total_seconds(costs, jobs)
+    if left and total is not None:
+        text += f"; {terminal.clock(total)} with {jobs} at a time, if they are then as fast as measured"
+    return text

@@ -1,0 +1,6 @@
+"""Sweeps: many ordinary runs from one specification, handed to submitit, watched, and summed up.
+
+`spec` reads the TOML file, `plan` makes runs of it, `conduct` hands them out and watches them, `job` is what one run's
+process does, `progress` reads how far a run is from its directory, `cost` tells what is left from measured rates,
+`results` makes means and deviations.
+"""

@@ -1,0 +1,471 @@
+"""Handing the runs of a sweep to submitit, and watching them; who runs where and when is submitit's and Slurm's part.
+
+What a run has done is read from its directory, so a sweep that was stopped or killed in any way is started again and
+goes on: finished runs are left alone, the others resume.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo import terminal
+from zoo.building import build_dataset
+from zoo.errors import UsageError, ZooError
+from zoo.files import remove_folder, write_json
+from zoo.registry import Registry
+from zoo.run import RunDirectory
+from zoo.sweep.cost import MEASURED_EVERY, MEASURED_STEPS
+from zoo.sweep.job import Job, train_one
+from zoo.sweep.plan import Plan, PlannedRun, SweepFolder, replanned
+from zoo.sweep.progress import Asked, evaluations, finished, logged, missing, saved_step
+from zoo.sweep.spec import Slurm
+
+Executor = Literal["local", "slurm", "debug"]
+
+# Seconds between two looks at the runs; Slurm itself is asked by submitit, less and less often.
+_LOOK = {"local": 0.5, "slurm": 2.0, "debug": 0.0}
+_RESULT_MAY_LAG = 15.0  # seconds, on a file system that a cluster shares
+_WITHOUT_TIME_LIMIT = 60 * 24 * 365  # minutes; submitit's local executor kills what has no limit after two
+
+_HEADERS = ("run", "state", "step", "steps/s", "left", "scores")
+_ORDER = ("failed", "evaluating", "training", "starting", "stopped", "queued", "waiting", "finished")
+
+
+@dataclass
+class Row:
+    """One run as the table shows it."""
+
+    run: PlannedRun
+    directory: RunDirectory
+    state: str = "waiting"
+    step: int = 0
+    rate: float | None = None
+    error: str = ""
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+    def look(self, asked: Asked) -> None:
+        """Read how far the run is."""
+        self.step, self.rate = logged(self.directory)
+        saved = saved_step(self.directory)
+        self.step = max(self.step, saved)
+        found = evaluations(self.directory, saved, asked)
+        self.scores = {metric: result.get("score") for metric, result in found.items()}
+        if self.state in ("starting", "training", "evaluating"):
+            began = self.step > 0 or (self.directory.path / "owner.json").exists()
+            self.state = "evaluating" if saved >= self.run.steps else "training" if began else "starting"
+
+    def cells(self) -> list[str]:
+        """The row, as text."""
+        rate = f"{self.rate:,.2f}" if self.rate and self.state == "training" else ""
+        left = terminal.clock((self.run.steps - self.step) / self.rate) if self.rate and rate else ""
+        scores = ", ".join(f"{metric} {_score(score)}" for metric, score in self.scores.items())
+        return [self.run.name, self.state, f"{self.step:,}/{self.run.steps:,}", rate, left, self.error or scores]
+
+
+@dataclass
+class _Given:
+    """A run that was handed out: submitit's job, its place on this machine, and when it was seen to have ended."""
+
+    row: Row
+    job: Any
+    place: int = 0
+    ended: float | None = None
+
+
+class Conductor:
+    """The runs of one sweep, from what is left of them to what came of them."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        plan: Plan,
+        folder: SweepFolder,
+        *,
+        executor: Executor = "local",
+        jobs: int = 1,
+        data_root: Path | None = None,
+        where: Path | None = None,
+    ) -> None:
+        _check_executor(executor)
+        self.registry, self.plan, self.folder, self.executor = registry, plan, folder, executor
+        self.jobs, self.data_root = jobs, data_root
+        self.asked = Asked(plan.spec.metrics, plan.metric_settings, plan.spec.eval_seed)
+        place = where or folder.path / "runs"
+        self.rows = [Row(run, RunDirectory(place / run.name)) for run in plan.runs]
+        self._session = folder.jobs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        self._stopped_by: list[int] = []
+
+    def run(self) -> None:
+        """Do all that is left; the rows and `stopped_by` say what came of it."""
+        self.folder.stop_file.unlink(missing_ok=True)
+        waiting = deque(self._left())
+        given = self._still_at_work(waiting) if self.executor == "slurm" else []
+        with terminal.live_table(_HEADERS) as table, self._stoppable(table):
+            self._open_datasets(waiting, table)
+            asked_to_end = False
+            while waiting or given:
+                if self._stopped_by:
+                    if not asked_to_end:
+                        self._ask_to_end(given)
+                        asked_to_end = True
+                    waiting.clear()
+                    if len(self._stopped_by) > 1:  # Ctrl-C again: do not wait for their checkpoints
+                        break
+                elif waiting:
+                    given += self._hand_out(waiting, given)
+                for one in [one for one in given if self._has_ended(one)]:
+                    given.remove(one)
+                    self._settle(one, table)
+                for one in given:
+                    one.row.look(self.asked)
+                    if self.executor == "slurm" and one.row.state == "starting" and _pending(one.job):
+                        one.row.state = "queued"
+                    elif one.row.state == "queued" and not _pending(one.job):
+                        one.row.state = "starting"
+                if self.executor != "debug":  # there the run itself shows how far it is
+                    table.show(*self._shown())
+                if given:
+                    time.sleep(_LOOK[self.executor])
+            if self.executor != "debug":
+                table.show(*self._shown())
+
+    @property
+    def stopped_by(self) -> int:
+        """The signal that stopped the sweep, or 0."""
+        return self._stopped_by[0] if self._stopped_by else 0
+
+    @property
+    def failed(self) -> list[Row]:
+        """The rows of the runs that failed."""
+        return [row for row in self.rows if row.state == "failed"]
+
+    def _left(self) -> list[Row]:
+        """The rows with something to do; the others are finished."""
+        for row in self.rows:
+            row.look(self.asked)
+            if finished(row.directory, row.run.steps, self.asked):
+                row.state = "finished"
+        return [row for row in self.rows if row.state != "finished"]
+
+    def _open_datasets(self, waiting: deque[Row], table: terminal.LiveTable) -> None:
+        """Open each dataset once, here: what has to be made for it is made once, and what is missing costs its runs."""
+        problems: dict[str, str] = {}
+        for row in list(waiting):
+            config = row.run.config
+            values = config.settings.get("dataset", {})
+            key = json.dumps([config.dataset, values], default=str)
+            if key not in problems:
+                try:
+                    build_dataset(self.registry, config.dataset, self.data_root, values, typed=False)
+                    problems[key] = ""
+                except ZooError as error:
+                    problems[key] = " ".join(str(error).split())
+            if problems[key]:
+                waiting.remove(row)
+                self._fail(row, problems[key], table)
+
+    def _hand_out(self, waiting: deque[Row], given: Sequence[_Given]) -> list[_Given]:
+        """Hand runs to submitit: all of them to a cluster, which has its queue; as many as `jobs` on this machine."""
+        places = [place for place in range(self.jobs) if place not in {one.place for one in given}]
+        if self.executor == "slurm":
+            rows = list(waiting)
+            waiting.clear()
+            jobs = self._slurm().map_array(train_one, [self._job(row, 0) for row in rows])
+            handed = [_Given(row, job) for row, job in zip(rows, jobs, strict=True)]
+            self._remember(handed)
+        else:
+            handed = []
+            for place in places[: len(waiting)] if self.executor == "local" else [0]:
+                row = waiting.popleft()
+                job = self._job(row, place)
+                # A controller that outlives Ctrl-C in the terminal: its run has a checkpoint to write first.
+                with _deaf_to_ctrl_c(), _environment(job["environment"]):
+                    handed.append(_Given(row, self._here(row).submit(train_one, job), place))
+        for one in handed:
+            one.row.state = "starting"
+        return handed
+
+    def _job(self, row: Row, place: int) -> Job:
+        """What `train_one` needs, as plain JSON values."""
+        run = row.run
+        job = {
+            "executor": self.executor,
+            "out": str(row.directory.path.resolve()),
+            "model": run.model,
+            "dataset": run.dataset,
+            "preset": run.preset,
+            "seed": run.seed,
+            "steps": run.steps,
+            "settings": dict(run.settings),
+            "metrics": list(self.asked.metrics),
+            "metric_settings": dict(self.asked.settings),
+            "eval_seed": self.asked.seed,
+            "data_root": str(self.data_root.expanduser().resolve()) if self.data_root else None,
+            "stop_file": str(self.folder.stop_file.resolve()),
+            "environment": self._environment(place),
+        }
+        plain: Job = json.loads(json.dumps(job))
+        return plain
+
+    def _environment(self, place: int) -> dict[str, str]:
+        from zoo.data_root import VARIABLE
+
+        environment = {}
+        if self.data_root:  # for metrics with files of their own there
+            environment[VARIABLE] = str(self.data_root.expanduser().resolve())
+        if self.executor == "local":
+            environment["OMP_NUM_THREADS"] = str(threads_each(self.jobs))
+            environment["CUDA_VISIBLE_DEVICES"] = _gpu(place)
+        return environment
+
+    def _here(self, row: Row) -> Any:
+        import submitit
+
+        executor = submitit.AutoExecutor(folder=self._session / row.run.name / "%j", cluster=self.executor)
+        executor.update_parameters(timeout_min=_WITHOUT_TIME_LIMIT)
+        return executor
+
+    def _slurm(self) -> Any:
+        import submitit
+
+        asked = self.plan.spec.slurm
+        try:
+            executor = submitit.AutoExecutor(
+                folder=self._session / "%j", cluster="slurm", slurm_max_num_timeout=asked.max_num_timeout
+            )
+            executor.update_parameters(**slurm_parameters(asked, self.jobs))
+        except (ValueError, NameError, RuntimeError, AssertionError) as error:
+            raise ZooError(f"submitit refuses the settings for Slurm: {' '.join(str(error).split())}") from None
+        return executor
+
+    def _remember(self, handed: Sequence[_Given]) -> None:
+        """Write which job has which run, so that a sweep that is started again finds those still at work."""
+        jobs = {one.row.run.name: [str(self._session / "%j"), one.job.job_id] for one in handed}
+        write_json(self.folder.jobs / "slurm.json", jobs)
+
+    def _still_at_work(self, waiting: deque[Row]) -> list[_Given]:
+        """The jobs of an earlier start that Slurm still has; their runs are not handed out again."""
+        import submitit
+
+        try:
+            jobs = json.loads((self.folder.jobs / "slurm.json").read_text(encoding="utf-8"))
+            known = {str(name): (str(folder), str(job_id)) for name, (folder, job_id) in jobs.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return []
+        found = []
+        for row in list(waiting):
+            if row.run.name in known:
+                folder, job_id = known[row.run.name]
+                job: Any = submitit.SlurmJob(folder=folder, job_id=job_id)
+                state = job.watcher.get_state(job_id, mode="force")
+                if state != "UNKNOWN" and not job.watcher.is_done(job_id, mode="cache"):
+                    row.state = "starting"
+                    waiting.remove(row)
+                    found.append(_Given(row, job))
+        if found:
+            terminal.note(f"{len(found)} of the runs are with Slurm already, from an earlier start; watching them")
+        return found
+
+    def _has_ended(self, one: _Given) -> bool:
+        if self.executor == "debug":
+            one.job.exception()  # this is what runs it; `train_one` returns its failures
+            return True
+        if not one.job.done():
+            return False
+        if self.executor == "slurm" and not one.job.paths.result_pickle.exists():
+            one.ended = one.ended or time.monotonic()
+            return time.monotonic() - one.ended > _RESULT_MAY_LAG
+        return True
+
+    def _settle(self, one: _Given, table: terminal.LiveTable) -> None:
+        """Say what came of a run. Its directory has the last word: a run that is finished did not fail."""
+        row = one.row
+        row.look(self.asked)
+        if finished(row.directory, row.run.steps, self.asked):
+            row.state = "finished"
+            scores = f": {row.cells()[-1]}" if row.scores else ""
+            table.tell(f"{row.run.name} is finished{scores}")
+            return
+        ended = self._result(one)
+        if ended["state"] == "stopped" or (self._stopped_by and "error" not in ended):
+            row.state = "stopped"
+            if self.executor == "debug" and not self._stopped_by:
+                self._stopped_by.append(signal.SIGINT)  # the run took the signal that was meant for the sweep
+            return
+        lacking = missing(row.directory, saved_step(row.directory), self.asked)
+        unsaid = f"ended without {', '.join(lacking)}" if row.step >= row.run.steps else "ended before its last step"
+        self._fail(row, ended.get("error") or f"{unsaid} (killed? out of memory?); see {one.job.paths.stderr}", table)
+
+    def _result(self, one: _Given) -> dict[str, str]:
+        """What `train_one` returned; nothing where its process ended in another way."""
+        if self.executor == "debug":
+            error = one.job.exception()
+            return {"state": "failed", "error": f"{type(error).__name__}: {error}"} if error else one.job.result()
+        if not one.job.paths.result_pickle.exists():
+            return {"state": "ended"}
+        error = one.job.exception()
+        if error is None:
+            ended: dict[str, str] = one.job.result()
+            return ended
+        trace = [line for line in str(error).splitlines() if line.strip() and not line.startswith("-")]
+        raised = [line for line in trace if line[0] not in " \t" and "Error" in line]
+        return {"state": "failed", "error": f"{raised[-1] if raised else trace[0]} (see {one.job.paths.stderr})"}
+
+    def _fail(self, row: Row, error: str, table: terminal.LiveTable) -> None:
+        row.state, row.error = "failed", error
+        table.tell(f"{row.run.name} failed: {error}")
+
+    def _ask_to_end(self, given: Sequence[_Given]) -> None:
+        """Ask every job to end: each finishes its step and writes a checkpoint."""
+        self.folder.jobs.mkdir(parents=True, exist_ok=True)
+        self.folder.stop_file.touch()  # for those that are only beginning, and would miss the signal
+        for one in given:
+            if one.job.done():
+                continue
+            if self.executor == "local":
+                # Not `cancel`, which kills after a second. The controller hands SIGTERM on; its pid is the job's id.
+                os.kill(int(one.job.job_id), signal.SIGTERM)
+            elif self.executor == "slurm":
+                one.job.cancel(check=False)  # scancel: SIGTERM, and half a minute later SIGKILL
+
+    @contextmanager
+    def _stoppable(self, table: terminal.LiveTable) -> Iterator[None]:
+        """Collect SIGINT and SIGTERM instead of dying of them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, _: object) -> None:
+            self._stopped_by.append(number)
+            table.tell("stopping: every run writes a checkpoint; again to leave at once")
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _shown(self) -> tuple[list[list[str]], str]:
+        rows = sorted(self.rows, key=lambda row: _ORDER.index(row.state))
+        return [row.cells() for row in rows], self.summary()
+
+    def summary(self) -> str:
+        """One line about all runs."""
+        counts = {state: sum(row.state == state for row in self.rows) for state in _ORDER}
+        done = counts.pop("finished")
+        others = "".join(f", {count} {state}" for state, count in counts.items() if count)
+        at_work = [row for row in self.rows if row.state in ("training", "evaluating")]
+        first = f"; {at_work[0].run.name} at {at_work[0].step:,}/{at_work[0].run.steps:,}" if at_work else ""
+        return f"sweep: {done}/{len(self.rows)} finished{others}{first}"
+
+
+def measure(
+    registry: Registry,
+    plan: Plan,
+    runs: Sequence[PlannedRun],
+    folder: SweepFolder,
+    *,
+    executor: Executor,
+    jobs: int,
+    data_root: Path | None,
+) -> Conductor:
+    """Train some runs for a few steps, as the sweep will; what stays of them is their rates."""
+    settings = {"log_every": MEASURED_EVERY, "save_every": 0, "eval_every": 0}
+    short = tuple(replanned(registry, run, MEASURED_STEPS, settings) for run in runs)
+    small = replace(plan, spec=plan.spec.model_copy(update={"metrics": ()}), runs=short, metric_settings={})
+    for run in short:  # of a measurement that failed
+        remove_folder(folder.measured / run.name)
+    conductor = Conductor(
+        registry, small, folder, executor=executor, jobs=jobs, data_root=data_root, where=folder.measured
+    )
+    conductor.run()
+    for row in conductor.rows:
+        remove_folder(row.directory.checkpoints_path)
+    return conductor
+
+
+def slurm_parameters(asked: Slurm, jobs: int) -> dict[str, Any]:
+    """What submitit is given: its own names for what every cluster has, `slurm_` before those of Slurm alone."""
+    shared = ("name", "timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb")
+    parameters: dict[str, Any] = {"slurm_array_parallelism": jobs, "nodes": 1, "tasks_per_node": 1}
+    for key, value in asked.model_dump(exclude={"max_num_timeout"}).items():
+        if value is not None and value != () and value != {}:
+            plain = list(value) if isinstance(value, tuple) else value
+            parameters[key if key in shared else f"slurm_{key}"] = plain
+    return parameters
+
+
+def threads_each(jobs: int) -> int:
+    """The threads of a run on this machine: $OMP_NUM_THREADS, else its share of the CPUs."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    return int(named) if named.isdecimal() and int(named) > 0 else max((os.cpu_count() or 1) // jobs, 1)
+
+
+def _check_executor(executor: str) -> None:
+    try:
+        import submitit  # noqa: F401  # whether it is there
+    except ImportError:
+        raise UsageError(
+            "sweeps run on submitit, which is not installed: pip install 'ibgan-plugin[cluster]'"
+        ) from None
+    if executor == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UsageError("there is no Slurm here (no sbatch and srun on the PATH); use --executor local")
+
+
+def _pending(job: Any) -> bool:
+    return str(job.state).upper() in ("PENDING", "REQUEUED", "UNKNOWN")
+
+
+def _gpu(place: int) -> str:
+    """The GPU for a place on this machine, as CUDA_VISIBLE_DEVICES names it; submitit would hide them all."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        import torch
+
+        visible = ",".join(map(str, range(torch.cuda.device_count())))
+    named = [part for part in visible.split(",") if part.strip()]
+    return named[place % len(named)].strip() if named else ""
+
+
+def _score(score: float | None) -> str:
+    return "–" if score is None else f"{score:.3f}"
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start processes that ignore SIGINT, as every process does whose parent ignored it when it began."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

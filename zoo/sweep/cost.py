@@ -1,0 +1,204 @@
+"""What the rest of a sweep will cost, from rates that were measured; where none was, the answer is "unknown".
+
+A rate is taken from the metrics.jsonl of a run of the same model, dataset, batch size and network, by the same loss and
+trainer, in the same precision, and, unless the sweep is for a cluster, on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.config import RunConfig
+from zoo.device import Backend
+from zoo.errors import ZooError
+from zoo.run import RunDirectory
+from zoo.sweep.plan import Plan, PlannedRun, SweepFolder
+from zoo.sweep.progress import Asked, finished, missing, saved_step
+
+# The steps of a measurement, and after how many each rate is noted; the first one, which warms up, does not count.
+MEASURED_STEPS, MEASURED_EVERY = 30, 5
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Steps a second, and the run and the circumstances that say so."""
+
+    steps_per_second: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is left of one run. None: unknown."""
+
+    run: PlannedRun
+    steps_left: int
+    training_seconds: float | None
+    evaluation_seconds: float | None
+    source: str
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left."""
+        return self.steps_left == 0 and self.evaluation_seconds == 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """All that is left, where all of it is known."""
+        if self.training_seconds is None or self.evaluation_seconds is None:
+            return None
+        return self.training_seconds + self.evaluation_seconds
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run that was trained somewhere: what was computed, where, and how fast."""
+
+    name: str
+    key: tuple[Any, ...]
+    backend: str
+    node: str
+    threads: str
+    rates: tuple[float, ...]
+    evaluations: tuple[tuple[str, Mapping[str, Any], float], ...]  # (metric, the settings given, seconds)
+
+
+def costs(plan: Plan, folder: SweepFolder, runs: Iterable[RunDirectory], *, threads: int, cluster: bool) -> list[Cost]:
+    """What each run of a plan has left, by what `runs` have measured; `threads` are those each run will have."""
+    known = [measured for run in runs if (measured := read(run)) is not None]
+    asked = Asked(plan.spec.metrics, plan.metric_settings, plan.spec.eval_seed)
+    return [_cost(folder.run(run), run, known, asked, threads, cluster) for run in plan.runs]
+
+
+def _cost(
+    directory: RunDirectory, run: PlannedRun, known: Sequence[Measured], asked: Asked, threads: int, cluster: bool
+) -> Cost:
+    if finished(directory, run.steps, asked):
+        return Cost(run, 0, 0.0, 0.0, "finished")
+    saved = saved_step(directory)
+    left = max(run.steps - saved, 0)
+    here = known if cluster else [measured for measured in known if measured.node in (_this_machine(), "")]
+    rate = rate_for(run.config, here, threads, cluster=cluster)
+    seconds = 0.0 if left == 0 else left / rate.steps_per_second if rate else None
+    metrics = missing(directory, saved, asked) if left == 0 else list(asked.metrics)
+    evaluation = _evaluation_seconds(run.config, here, metrics, asked)
+    return Cost(run, left, seconds, evaluation, rate.source if rate else "")
+
+
+def rate_for(config: RunConfig, known: Sequence[Measured], threads: int, *, cluster: bool) -> Rate | None:
+    """The rate of the first run that computed the same; one with as many threads before one with others."""
+    same = [measured for measured in known if measured.rates and measured.key == _key(config)]
+    if not cluster:
+        same = [measured for measured in same if measured.backend == str(_backend(config))]
+    same.sort(key=lambda measured: measured.threads != f"{threads} threads")
+    if not same:
+        return None
+    first = same[0]
+    where = ", ".join(filter(None, [first.node if cluster else "", first.backend, first.threads]))
+    return Rate(statistics.median(first.rates), f"{first.name} ({where})")
+
+
+def read(run: RunDirectory) -> Measured | None:
+    """What a run directory tells of its speed; None where it is none, or has no line yet."""
+    try:
+        config = run.config
+        records = run.records("metrics.jsonl")
+        evaluations = run.records("evaluations.jsonl")
+    except ZooError:
+        return None
+    # Only the last start counts, since a run may go on on another machine.
+    starts = {int(key.rpartition(" ")[2]): made for key, made in config.made_by.items() if key.startswith("from step ")}
+    first = max(starts, default=0)
+    made: Mapping[str, Any] = starts.get(first, {})
+    rates = [_positive(record.get("steps_per_second")) for record in records if record["step"] >= first]
+    rates = rates[1:] if len(rates) > 1 else rates  # the first one has the start in it
+    machine = [part.strip() for part in str(made.get("machine", "")).split(",")]
+    threads = machine.pop() if machine[-1].endswith("threads") else ""
+    timed = []
+    for record in evaluations:
+        metrics, seconds = record.get("metrics"), _positive(record.get("seconds"))
+        if seconds is not None and isinstance(metrics, dict) and len(metrics) == 1 and not record.get("errors"):
+            (metric,) = metrics
+            timed.append((metric, (record.get("settings") or {}).get(metric, {}), seconds))
+    return Measured(
+        str(run.path),
+        _key(config),
+        str(made.get("backend", "")),
+        ", ".join(machine),
+        threads,
+        tuple(rate for rate in rates if rate is not None),
+        tuple(timed),
+    )
+
+
+def _key(config: RunConfig) -> tuple[Any, ...]:
+    """What two runs have in common that take equally long for a step."""
+    parts = {part: config.settings.get(part, {}) for part in ("model", "dataset")}
+    return (config.model, config.dataset, config.loss, config.trainer, config.batch_size, parts)
+
+
+def _evaluation_seconds(
+    config: RunConfig, known: Sequence[Measured], metrics: Sequence[str], asked: Asked
+) -> float | None:
+    total = 0.0
+    for metric in metrics:
+        seconds = [
+            took
+            for measured in known
+            if measured.key == _key(config)
+            for name, settings, took in measured.evaluations
+            if name == metric and settings == asked.settings.get(metric, {})
+        ]
+        if not seconds:
+            return None
+        total += statistics.median(seconds)
+    return total
+
+
+def _backend(config: RunConfig) -> Backend:
+    return Backend.choose(config.device, config.precision)
+
+
+def _this_machine() -> str:
+    return f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs"
+
+
+def _positive(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < float("inf") else None
+
+
+def total_seconds(found: Sequence[Cost], jobs: int) -> float | None:
+    """How long the sweep takes with `jobs` runs at a time: each run, in order, is begun when a place is free.
+
+    None where anything is unknown. That runs side by side are as fast as they were measured is taken for granted.
+    """
+    places = [0.0] * jobs
+    for cost in found:
+        if cost.seconds is None:
+            return None
+        place = places.index(min(places))
+        places[place] += cost.seconds
+    return max(places)
+
+
+def to_measure(plan: Plan, found: Sequence[Cost]) -> list[PlannedRun]:
+    """One run of each kind whose rate is unknown."""
+    kinds: list[tuple[Any, ...]] = []
+    runs = []
+    for cost in found:
+        if cost.training_seconds is None and _key(cost.run.config) not in kinds:
+            kinds.append(_key(cost.run.config))
+            runs.append(cost.run)
+    return runs
+
+
+def default_places(out: Path) -> tuple[Path, ...]:
+    """Where measured runs are looked for: the sweep's own, its measurements, and `runs/` of the current folder."""
+    return (out / "runs", out / "measured", Path("runs"))

@@ -1,0 +1,91 @@
+"""How far a run is, read from its directory alone: whoever wrote it, and wherever it is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import CheckpointError
+from zoo.run import Checkpoint, RunDirectory
+
+_TAIL = 64 * 2**10
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The evaluations that a sweep asks of each run: metrics with the settings that are given, and the seed."""
+
+    metrics: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, Any]]
+    seed: int
+
+
+def saved_step(run: RunDirectory) -> int:
+    """The step of the newest checkpoint that is whole as far as its sizes tell; 0 where there is none."""
+    for step in reversed(run.steps()):
+        try:
+            return Checkpoint.open(run.checkpoints_path / f"step-{step:08d}").step
+        except CheckpointError:
+            continue
+    return 0
+
+
+def logged(run: RunDirectory) -> tuple[int, float | None]:
+    """The last step in metrics.jsonl and the steps per second there; only the end of the file is read."""
+    for line in reversed(_last_lines(run.path / "metrics.jsonl")):
+        try:
+            record = json.loads(line)
+            return int(record["step"]), float(record["steps_per_second"])
+        except (ValueError, KeyError, TypeError):  # cut short, or not ours
+            continue
+    return 0, None
+
+
+def evaluations(run: RunDirectory, step: int, asked: Asked) -> dict[str, dict[str, Any]]:
+    """What `zoo eval` or a sweep found for that step with that seed and those settings, by metric; the newest of each.
+
+    A record's `settings` are those that were given; what others were is the default of the metric.
+    """
+    found = {}
+    for record in run.records("evaluations.jsonl"):
+        if record["step"] != step or "checkpoint" not in record or record.get("seed") != asked.seed:
+            continue
+        given = record.get("settings", {})
+        for metric in asked.metrics:
+            result = record.get("metrics", {}).get(metric)
+            if isinstance(result, dict) and given.get(metric, {}) == asked.settings.get(metric, {}):
+                found[metric] = result
+    return found
+
+
+def missing(run: RunDirectory, step: int, asked: Asked) -> list[str]:
+    """The metrics that are still to be computed at a step."""
+    there = evaluations(run, step, asked)
+    return [metric for metric in asked.metrics if metric not in there]
+
+
+def finished(run: RunDirectory, steps: int, asked: Asked) -> bool:
+    """Whether nothing is left to do: the run is at its steps, and all evaluations of that checkpoint are there."""
+    saved = saved_step(run)
+    return saved >= steps and not missing(run, saved, asked)
+
+
+def folders_with_runs(*parents: Path) -> Iterable[RunDirectory]:
+    """The run directories right below some folders, and those of the sweeps there."""
+    for parent in parents:
+        for config in [*sorted(parent.glob("*/config.json")), *sorted(parent.glob("*/runs/*/config.json"))]:
+            yield RunDirectory(config.parent)
+
+
+def _last_lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - _TAIL, 0))
+            return file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
