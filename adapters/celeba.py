@@ -16,11 +16,14 @@ from ibgan_plugin.adapters.photographs import Collection, Photographs, find, sto
 from ibgan_plugin.adapters.preparation import Layout
 from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
 from zoo.data_root import data_root as resolved
-from zoo.errors import DataError
+from zoo.errors import DataError, shown
+from zoo.untrusted import read_bytes
 
 STEM = "img_align_celeba"
 PARTITION = "list_eval_partition.txt"  # of the five text files beside the images, the one that just lists them
 PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+
+LARGEST_LIST = 16 << 20  # bytes; the published list has 2.7 MB
 
 _FACE = re.compile(r"(?:.*/)?img_align_celeba/(\d{6})\.jpg")
 _LINE = re.compile(r"(\d{6})\.jpg\s+[012]")
@@ -39,7 +42,7 @@ def missing_faces(names: Sequence[str], path: Path) -> Iterator[str]:
         there[int(match[1])] = 1
         highest = max(highest, int(match[1]))
     lists = (path.parent / PARTITION, path.parent.parent / "Eval" / PARTITION)  # the publisher's folders Img and Eval
-    listed = next((file for file in lists if file.is_file()), None)
+    listed = next((file for file in lists if file.exists()), None)
     for number in range(1, highest + 1) if listed is None else _listed(listed):
         if not there[number]:
             yield f"{STEM}/{number:06d}.jpg"
@@ -90,10 +93,10 @@ def _collection(data_root: Path | None, recipe: Recipe) -> Collection:
 
 
 def _listed(file: Path) -> Iterator[int]:
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for count, line in enumerate(lines, 1):
-            match = _LINE.fullmatch(line.strip())
-            if match is not None:
-                yield int(match[1])
-            elif line.strip():
-                raise DataError(f"{file}, line {count}: {line.strip()[:40]!r} is not like '000001.jpg 0'")
+    text = read_bytes(file, LARGEST_LIST, DataError).decode("utf-8", errors="replace")
+    for count, line in enumerate(text.split("\n"), 1):
+        match = _LINE.fullmatch(line.strip())
+        if match is not None:
+            yield int(match[1])
+        elif line.strip():
+            raise DataError(f"{file}, line {count}: {shown(line.strip(), 40)} is not like '000001.jpg 0'")

@@ -65,9 +65,9 @@ def dsprites(data_root: Path | None = None) -> DSprites:
     root = resolved(data_root)
     file = official.find(root)
     if file is None:
-        return DSprites(open_or_make(_drawn(root), _DRAWING, _draw), "drawn")
+        return DSprites(_whole(open_or_make(_drawn(root), _DRAWING, _draw)), "drawn")
     store = open_or_make(_imported(root), official.identity(file), lambda: official.read(file))
-    return DSprites(store, str(file))
+    return DSprites(_whole(store), str(file))
 
 
 def prepare(data_root: Path | None = None) -> Path:
@@ -82,7 +82,7 @@ def info(data_root: Path | None = None) -> dict[str, Any]:
     folder, made_from = (_drawn(root), _DRAWING) if file is None else (_imported(root), official.identity(file))
     problem = None
     try:
-        open_made_from(folder, made_from)
+        _whole(open_made_from(folder, made_from))
     except DataError as error:
         problem = str(error)
     return {
@@ -107,6 +107,13 @@ def _drawn(root: Path) -> Path:
 
 def _imported(root: Path) -> Path:
     return root / PREPARED / "dsprites" / "imported"
+
+
+def _whole(store: Store) -> Store:
+    """Return a store of all sprites; DataError for one that says what it was made from, and is of another shape."""
+    if store.rows.shape != (len(SPACE), PACKED_BYTES):
+        raise DataError(f"{store.folder} is no store of {len(SPACE):,} sprites; remove it to have it made again")
+    return store
 
 
 def _draw() -> Made:

@@ -7,9 +7,6 @@ which is not read), and the HDF5 with `imgs`, `latents/values`, `latents/classes
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +16,13 @@ import numpy as np
 
 from ibgan_plugin.adapters.dsprites_renderer import SIDE, SPACE
 from ibgan_plugin.adapters.factors import FactorSpace
+from ibgan_plugin.adapters.hdf5 import open_hdf5
 from ibgan_plugin.adapters.places import search_roots
 from ibgan_plugin.adapters.store import Made
 from zoo.errors import DataError
 from zoo.terminal import progress
+from zoo.untrusted import open_file, open_zip, said
+from zoo.untrusted_arrays import open_array, shown_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,9 +46,9 @@ def find(root: Path) -> Path | None:
 def _drawn_here(path: Path) -> bool:
     """Whether this is a drawn npz that `zoo convert` wrote: drawing the images again is no worse than reading it."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, DataError) as archive:
             return archive.comment == DRAWN_COMMENT
-    except (OSError, ValueError, zipfile.BadZipFile):  # an HDF5, or damaged, which `read` will tell
+    except DataError:  # an HDF5, or damaged, which `read` will tell
         return False
 
 
@@ -93,8 +93,8 @@ def _blaming(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file makes its reader raise into one line."""
     try:
         yield
-    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error
+    except Exception as error:  # zipfile and zlib raise what they stumble over
+        reason = error.args[0] if isinstance(error, KeyError) and error.args else said(error)
         raise DataError(
             f"{path} is not a whole official dSprites file: {reason}; fetch it again, or move it away to have the "
             "images drawn"
@@ -103,56 +103,28 @@ def _blaming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _npz_arrays(path: Path) -> Iterator[Any]:
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path, DataError) as archive:
 
         @contextmanager
         def arrays(key: str, dtype: type, shape: tuple[int, ...]) -> Iterator[Read]:
-            with archive.open(f"{key}.npy") as stream:
-                version = np.lib.format.read_magic(stream)
-                if version not in ((1, 0), (2, 0)):
-                    raise ValueError(f"{key} is an .npy of the unknown version {version}")
-                header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-                found, fortran, kind = header(stream)
-                _expect(key, kind, found, dtype, shape)
-                if fortran:
-                    raise ValueError(f"{key} is in Fortran order; C order was expected")
-
-                def read_rows(rows: int) -> NDArray[Any]:
-                    size = rows * math.prod(shape[1:]) * kind.itemsize
-                    data = stream.read(size)
-                    if len(data) != size:
-                        raise ValueError(f"{key} is cut off")
-                    return np.frombuffer(data, kind).reshape(rows, *shape[1:])
-
-                yield read_rows
+            with open_array(archive, key) as array:
+                if array.dtype != np.dtype(dtype) or array.shape != shape:
+                    found = f"{array.dtype} {shown_shape(array.shape)}"
+                    raise ValueError(f"{key} is {found}; {np.dtype(dtype)} {shape} was expected")
+                yield array.rows
 
         yield arrays
 
 
 @contextmanager
 def _hdf5_arrays(path: Path) -> Iterator[Any]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with open_file(path, DataError):
+        pass  # what is no file is told before a process is started for it
+    with open_hdf5(path) as file:
 
         @contextmanager
         def arrays(key: str, dtype: type, shape: tuple[int, ...]) -> Iterator[Read]:
-            node = file.get(key.replace("latents_", "latents/"))
-            if not isinstance(node, h5py.Dataset):
-                raise ValueError(f"it has no array {key.replace('latents_', 'latents/')}")
-            _expect(key, node.dtype, node.shape, dtype, shape)
-            start = 0
-
-            def read_rows(rows: int) -> NDArray[Any]:
-                nonlocal start
-                start += rows
-                return node[start - rows : start]
-
-            yield read_rows
+            file.open(key.replace("latents_", "latents/"), np.dtype(dtype), shape)
+            yield file.rows
 
         yield arrays
-
-
-def _expect(key: str, kind: np.dtype[Any], found: tuple[int, ...], dtype: type, shape: tuple[int, ...]) -> None:
-    if kind != np.dtype(dtype) or found != shape:
-        raise ValueError(f"{key} is {kind} {found}; {np.dtype(dtype)} {shape} was expected")

@@ -6,9 +6,7 @@ with `torch.save`; their networks, `model/model.py` and `model/model2.py`, diffe
 
 from __future__ import annotations
 
-import re
-import warnings
-import zipfile
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -18,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, shown
+from zoo.untrusted import open_file
+from zoo.untrusted_tensors import load_tensors
 
 LARGEST_FILE = 4 * 2**30  # bytes; the largest of theirs, CelebA's with its optimisers, is about 0.65 GB
 _LARGEST = {"z_dim": 4096, "r_dim": 4096, "nc": 16, "ngf": 1024, "ndf": 1024, "iter": 2**40}
@@ -161,48 +161,12 @@ def read(path: Path) -> AuthorsCheckpoint:
 
 def _load(path: Path) -> Any:
     """Return what `torch.save` was given: containers, tensors and plain values, or a CheckpointError."""
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise CheckpointError(f"{path} is no file; name a checkpoint file that the authors' code wrote")
+    with open_file(path, CheckpointError) as file:
+        size = file.seek(0, io.SEEK_END)
         if size > LARGEST_FILE:
             raise CheckpointError(f"{path} is {size:,} bytes, larger than any checkpoint of the authors' code")
-        if zipfile.is_zipfile(path):
-            _check_not_packed(path)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a foreign file makes torch say is no one's to act on
-            # The one way to read the authors' files; weights_only builds tensors and plain values and runs no code.
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile pickle can end in any exception at all
-        forbidden = re.search(
-            r"GLOBAL (\S+) was not an allowed global|Trying to load unsupported GLOBAL (\S+)", str(error)
-        )
-        if forbidden:
-            name = forbidden[1] or forbidden[2]
-            raise CheckpointError(
-                f"{path} asks for {name}, which is neither a tensor nor a plain value; nothing of it was run"
-            ) from None
-        raise CheckpointError(
-            f"{path} is no file of torch.save with tensors and plain values in it, or a damaged one"
-        ) from None
-
-
-def _check_not_packed(path: Path) -> None:
-    """torch.save never compresses; a file that does could be a million times larger inside."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise CheckpointError(f"{path} is a damaged file") from None
-    if any(
-        member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members
-    ):
-        raise CheckpointError(f"{path} holds compressed data, which torch.save never writes")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise CheckpointError(f"{path} claims more data than it has")
+        file.seek(0)
+        return load_tensors(path, file, CheckpointError)
 
 
 @dataclass(frozen=True)
@@ -331,10 +295,7 @@ def _states(
 
 def _shown(value: Any) -> str:
     """A value of the file in a message: short, and on one line."""
-    if isinstance(value, Tensor):
-        return "a tensor"
-    text = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+    return "a tensor" if isinstance(value, Tensor) else shown(value)
 
 
 def _linear(width_in: int, width_out: int) -> Layer:

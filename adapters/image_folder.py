@@ -12,6 +12,8 @@ from ibgan_plugin.adapters.preparation import Layout
 from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
 from ibgan_plugin.adapters.sources import ARCHIVES
 from zoo.data_root import data_root as resolved
+from zoo.errors import DataError
+from zoo.untrusted import user_path
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -58,7 +60,7 @@ def _collection(data_root: Path | None, source: str | None, recipe: Recipe) -> C
         path = find(root, ".", [LAYOUT.name])
         label = recipe.label
     else:
-        path = Path(source).expanduser().absolute()
+        path = user_path(source, DataError).absolute()
         label = f"{recipe.label}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
     fetch = (
         f"put the images in {root / LAYOUT.name}, or an archive of them ({', '.join(ARCHIVES)}) beside it, or name a "

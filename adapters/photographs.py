@@ -110,7 +110,9 @@ class Collection:
             store = Store(self.folder)
         except DataError:
             return None
-        return store if store.record["made_from"].get("recipe") == self.recipe.record() else None
+        made_from = store.record["made_from"]
+        fits = store.rows.shape[1:] == self.recipe.image_shape and isinstance(made_from.get("source"), str)
+        return store if fits and made_from.get("recipe") == self.recipe.record() else None
 
     def _make(self) -> Store:
         if self.path is None:

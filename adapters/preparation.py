@@ -10,7 +10,6 @@ import bisect
 import contextlib
 import hashlib
 import itertools
-import json
 import math
 import os
 import shutil
@@ -28,14 +27,18 @@ from ibgan_plugin.adapters.store import Store, adopt, locked, open_made_from, te
 from zoo import terminal
 from zoo.errors import DataError, ZooError
 from zoo.files import sync, write_json
+from zoo.untrusted import open_file, read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLOCK = 64  # images in flight
+BLOCK = 64  # images in flight,
+BLOCK_BYTES = 64 << 20  # and about as many bytes of their files
 SAVE_EVERY = 4096  # images between two notes of how far it is
 MAX_PROBLEMS = 100  # after so many the source is not the dataset, and going on would only take time
 NAMED_IN_LINE = 10
+
+LONGEST_HEADER = 1024  # bytes, of an .npy file
 
 PARTIAL_ARRAY, PROGRESS, FILES = "images.npy", "progress.json", "files.txt"
 
@@ -64,13 +67,20 @@ def prepare(folder: Path, source: Source, layout: Layout, recipe: Recipe) -> Sto
     """
     made_from = source.identity() | {"recipe": recipe.record()}
     with contextlib.suppress(DataError):
-        return open_made_from(folder, made_from)
+        return _opened(folder, made_from, recipe)
     with locked(folder):
         with contextlib.suppress(DataError):  # another process may have made it while this one waited
-            return open_made_from(folder, made_from)
+            return _opened(folder, made_from, recipe)
         with telling_where_to_write(folder):
             _make(folder, source, layout, recipe, made_from)
-    return open_made_from(folder, made_from)
+    return _opened(folder, made_from, recipe)
+
+
+def _opened(folder: Path, made_from: dict[str, Any], recipe: Recipe) -> Store:
+    store = open_made_from(folder, made_from)
+    if store.rows.shape[1:] != recipe.image_shape:
+        raise DataError(f"{folder} holds images of the shape {store.rows.shape[1:]}, not {recipe.image_shape}")
+    return store
 
 
 def _make(folder: Path, source: Source, layout: Layout, recipe: Recipe, made_from: dict[str, Any]) -> None:
@@ -129,8 +139,18 @@ def _blocks(
             return name, str(error)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        while block := list(threads.map(decoded, itertools.islice(contents, BLOCK))):
+        while block := list(threads.map(decoded, _some(contents))):
             yield block
+
+
+def _some(contents: Iterator[tuple[str, bytes | Unreadable]]) -> Iterator[tuple[str, bytes | Unreadable]]:
+    """Yield the next few files: `BLOCK`, or fewer where they are large."""
+    size = 0
+    for named in itertools.islice(contents, BLOCK):
+        yield named
+        size += len(named[1]) if isinstance(named[1], bytes) else 0
+        if size >= BLOCK_BYTES:
+            return
 
 
 class _Partial:
@@ -193,11 +213,16 @@ class _Partial:
     def _noted(self) -> tuple[int, list[str]]:
         """Return how many images are done in what is there, and the problems they had: (0, []) where nothing fits."""
         try:
-            noted = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
-            if noted["key"] == self.key and self.array.is_file():
-                return int(noted["done"]), list(noted["problems"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+            noted = read_json(self.folder / PROGRESS, DataError, links=False)
+            with open_file(self.array, DataError, links=False) as file:
+                size = os.fstat(file.fileno()).st_size
+        except DataError:
+            return 0, []
+        match noted:
+            case {"key": self.key, "done": int(done), "problems": list(problems)}:
+                known = 0 <= done <= self.shape[0] and all(isinstance(problem, str) for problem in problems)
+                if known and 0 < size - math.prod(self.shape) <= LONGEST_HEADER:
+                    return done, problems
         return 0, []
 
     def _begin(self, problems: Iterable[str]) -> None:

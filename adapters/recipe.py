@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
-import struct
+import threading
 import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
+
+from zoo.untrusted import said
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 50_000_000  # of one image before it is resized
+LARGE_PIXELS = 4_000_000  # larger ones are decoded one at a time: each takes hundreds of megabytes
+MAX_SCANS = 100  # of a JPEG; a progressive one has about ten, and each takes as long as the whole image
 ORIENTATION = 0x0112  # the EXIF tag
+
+_one_at_a_time = threading.Lock()
 
 Size = Annotated[int, Field(ge=8, le=1024)]
 Crop = Annotated[int, Field(ge=1)] | Literal["square"] | None
@@ -60,8 +65,6 @@ class Recipe:
 
     def apply(self, content: bytes, published_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Return uint8 `image_shape`; BadImage for no image, a damaged one, or one not of `published_size` (W, H)."""
-        from PIL import Image, ImageOps
-
         with _decoding(content) as image:
             if published_size is not None and image.size != published_size:
                 raise BadImage(f"is {image.width}x{image.height}; {published_size[0]}x{published_size[1]} was expected")
@@ -69,14 +72,28 @@ class Recipe:
                 raise BadImage(f"is {image.width}x{image.height}; at most {MAX_PIXELS:,} pixels are read")
             if image.mode[0] in "IF":
                 raise BadImage(f"has pixels of mode {image.mode}; 8 bits a channel were expected")
+            if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
+                raise BadImage(f"is a JPEG of more than {MAX_SCANS} scans")
             try:
-                turned = image.getexif().get(ORIENTATION, 1) != 1
-                upright = ImageOps.exif_transpose(image) if turned else image
-                cropped = upright.crop(self._box(upright.size))
-                colored = cropped.convert("L" if self.grayscale else "RGB")
-            except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-                raise BadImage(f"is damaged: {error}") from error
-        resized = colored.resize((self.size, self.size), Image.Resampling.BILINEAR)
+                with _one_at_a_time if image.width * image.height > LARGE_PIXELS else nullcontext():
+                    return self._resized(image)
+            except BadImage:
+                raise
+            except Exception as error:  # Pillow's readers raise what they stumble over
+                raise BadImage(f"is damaged: {said(error)}") from error
+
+    def _resized(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Do what the recipe says; no more than two copies of the pixels are held at a time."""
+        from PIL import Image, ImageOps
+
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            original, image = image, ImageOps.exif_transpose(image)
+            original.close()
+        box = self._box(image.size)
+        image = image.crop(box) if box != (0, 0, *image.size) else image
+        mode = "L" if self.grayscale else "RGB"
+        image = image.convert(mode) if image.mode != mode else image
+        resized = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
         return np.asarray(resized, dtype=np.uint8).reshape(self.image_shape)
 
     def _box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -101,9 +118,9 @@ def _decoding(content: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise BadImage("is not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImage(f"is too large: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise BadImage(f"is damaged: {error}") from error
+        raise BadImage(f"is too large: {said(error)}") from error
+    except Exception as error:  # Pillow's readers raise what they stumble over
+        raise BadImage(f"is damaged: {said(error)}") from error
 
 
 @contextmanager

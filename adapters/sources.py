@@ -1,7 +1,8 @@
 """Where images come from: an unpacked folder, a tar or a zip. Nothing is unpacked to the disk.
 
 Members are read from the archive one by one, into memory, up to `MAX_BYTES` each. An archive with a member whose name
-leads out of it, or with a link or device, is refused as a whole: nobody publishes images like that.
+leads out of it, or with a link or device, is refused as a whole: nobody publishes images like that. So is one that
+unpacks to far more than images can be packed by. In a folder, only files are read, and links only within it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import hashlib
 import itertools
 import os
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from zoo.errors import DataError
+from ibgan_plugin.adapters.unpacking import HEADERS, Unpacked, largest_unpacked, unpacked
+from zoo.errors import DataError, shown
+from zoo.untrusted import open_file, open_member, open_zip, said
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 MAX_BYTES = 32 << 20  # of one image file; the largest published ones here have less than 1 MB
@@ -55,6 +56,8 @@ def source(path: Path, prefix: str = "") -> Source:
     """Return the source at `path`, a folder or an archive; `prefix` is put before the names in a folder."""
     if path.is_dir():
         return Folder(path, prefix)
+    with open_file(path, DataError):
+        pass  # a pipe or a device is told here, and not waited for
     if path.name.endswith(".zip"):
         return Zip(path)
     if path.name.endswith(ARCHIVES):
@@ -63,7 +66,7 @@ def source(path: Path, prefix: str = "") -> Source:
 
 
 class Folder:
-    """An unpacked folder. Linked folders inside it are not followed; hidden files are left out."""
+    """An unpacked folder. Hidden files are left out, linked folders not followed, nor links that lead out of it."""
 
     def __init__(self, path: Path, prefix: str = "") -> None:
         self.path, self.prefix = path, prefix
@@ -74,12 +77,21 @@ class Folder:
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes | Unreadable]]:
         """Yield the contents of `names`."""
+        inside = self.path.resolve()
         for name in names:
+            file = self.path / name.removeprefix(self.prefix)
+            content: bytes | Unreadable
             try:
-                with (self.path / name.removeprefix(self.prefix)).open("rb") as file:
-                    yield name, _bounded(file.read(MAX_BYTES + 1))
-            except OSError as error:
-                yield name, Unreadable(f"cannot be read: {error.strerror or error}")
+                if file.is_symlink() and not file.resolve().is_relative_to(inside):
+                    content = Unreadable("is a link that leads out of the folder")
+                else:
+                    with open_file(file, DataError) as opened:
+                        content = _bounded(opened.read(MAX_BYTES + 1))
+            except DataError as error:
+                content = Unreadable(f"cannot be read: {str(error).removeprefix(f'cannot read {file}: ')}")
+            except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+                content = Unreadable(f"cannot be read: {said(error)}")
+            yield name, content
 
     def identity(self) -> dict[str, Any]:
         """Return the path, and a digest over the names and sizes of all files."""
@@ -113,25 +125,28 @@ class Zip:
 
     def names(self, wanted: Wanted) -> list[str]:
         """Return the wanted names, sorted: a zip can be read in any order."""
-        found = []
-        with _reading(self.path), zipfile.ZipFile(self.path) as archive:
+        found, size, most = [], 0, largest_unpacked(self.path.stat().st_size)
+        with open_zip(self.path, DataError) as archive:
             for member in archive.infolist():
                 _refuse_unsafe(self.path, member.filename)
                 if member.external_attr >> 28 == 0o12:  # the file type that Unix keeps in the upper half
-                    raise DataError(f"{self.path} is refused: {member.filename!r} in it is a link")
+                    raise DataError(f"{self.path} is refused: {shown(member.filename)} in it is a link")
                 if not member.is_dir() and _visible(member.filename) and wanted(member.filename):
                     found.append(member.filename)
+                    size += member.file_size
+        if size > most:
+            raise DataError(f"{self.path} is refused: it unpacks to {size:,} bytes, far more than images are packed by")
         return _distinct(self.path, sorted(found))
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes | Unreadable]]:
         """Yield the contents of `names`."""
-        with _reading(self.path), zipfile.ZipFile(self.path) as archive:
+        with open_zip(self.path, DataError) as archive:
             for name in names:
                 try:
-                    with archive.open(name) as file:
+                    with open_member(archive, name) as file:
                         content: bytes | Unreadable = _bounded(file.read(MAX_BYTES + 1))
-                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # one member
-                    content = Unreadable(f"cannot be read from the archive: {error}")
+                except Exception as error:  # one member; zipfile and zlib raise what they stumble over
+                    content = Unreadable(f"cannot be read from the archive: {said(error)}")
                 yield name, content
 
     def identity(self) -> dict[str, Any]:
@@ -174,18 +189,25 @@ class Tar:
         return _file_identity(self.path)
 
     def _members(self) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
-        with _reading(self.path), tarfile.open(self.path) as archive:
+        with _reading(self.path), unpacked(self.path) as file, _opened(file) as archive:
             while (member := archive.next()) is not None:
+                if member.size < 0:  # some versions of Python would find this member for ever
+                    raise tarfile.ReadError("a file of negative size")
                 # tarfile would keep every member it has seen; memory must not grow with the archive.
                 archive.members.clear()  # type: ignore[attr-defined]  # a list that the type stubs leave out
                 _refuse_unsafe(self.path, member.name)
-                if not (member.isfile() or member.isdir()):
-                    raise DataError(f"{self.path} is refused: {member.name!r} in it is a link or a device")
+                if not (member.isfile() or member.isdir()) or member.issparse():
+                    raise DataError(f"{self.path} is refused: {shown(member.name)} in it is a link or a device")
                 if member.isfile() and _visible(member.name):
+                    file.left = MAX_BYTES + HEADERS
                     yield member.name.removeprefix("./"), archive, member
-            assert archive.fileobj is not None
-            if archive.fileobj.tell() == archive.offset:  # the closing block of zeros would have been read
+                file.left = HEADERS
+            if file.tell() == archive.offset:  # the closing block of zeros would have been read
                 raise tarfile.ReadError("it ends without its closing mark")
+
+
+def _opened(file: Unpacked) -> tarfile.TarFile:
+    return tarfile.TarFile(fileobj=file, mode="r")  # type: ignore[arg-type]  # it has what tarfile asks of a file
 
 
 @contextmanager
@@ -193,8 +215,10 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what a damaged archive makes its reader raise into one line."""
     try:
         yield
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
-        raise DataError(f"{path} is not a whole archive ({error}); fetch it again") from error
+    except DataError:
+        raise
+    except Exception as error:  # tarfile and the unpackers raise what they stumble over
+        raise DataError(f"{path} is not a whole archive ({said(error)}); fetch it again") from error
 
 
 def _bounded(content: bytes) -> bytes | Unreadable:
@@ -205,7 +229,7 @@ def _refuse_unsafe(archive: Path, name: str) -> None:
     """Refuse names that would lead out of a folder the archive is unpacked in, on any system."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
-        raise DataError(f"{archive} is refused: the name {name!r} in it leads out of the archive")
+        raise DataError(f"{archive} is refused: the name {shown(name)} in it leads out of the archive")
 
 
 def _visible(name: str) -> bool:
@@ -217,7 +241,7 @@ def _distinct(archive: Path, names: list[str]) -> list[str]:
     """Return sorted `names`; DataError where one occurs twice."""
     for one, other in itertools.pairwise(names):
         if one == other:
-            raise DataError(f"{archive} is refused: it holds {one!r} twice")
+            raise DataError(f"{archive} is refused: it holds {shown(one)} twice")
     return names
 
 

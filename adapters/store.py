@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import mmap
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ import numpy as np
 from zoo import terminal
 from zoo.errors import DataError, ZooError
 from zoo.files import writing_folder
+from zoo.untrusted import open_file, read_json, refuse_link
+from zoo.untrusted_arrays import read_header, shown_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +33,7 @@ FORMAT = 1  # of the store; a store of another format is made anew
 PREPARED = "prepared"  # the folder of the data root that all stores lie in, apart from what the user puts there
 ARRAY, RECORD = "images.npy", "record.json"
 SAMPLED_ROWS = 64
+LARGEST_ROW = 4 << 20  # bytes; an image of 1024x1024 has 3 MiB
 
 
 class Store:
@@ -91,7 +95,7 @@ def open_made_from(folder: Path, made_from: dict[str, Any]) -> Store:
     """Open the store in `folder`, or raise DataError where it is not whole or made from something else."""
     store = Store(folder)
     if store.record["made_from"] != made_from:
-        raise DataError(f"{folder} was made from {store.record['made_from']}, not from {made_from}")
+        raise DataError(f"{folder} was made from {str(store.record['made_from'])[:200]}, not from {made_from}")
     return store
 
 
@@ -166,6 +170,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     with telling_where_to_write(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
+        refuse_link(folder.parent / f".{folder.name}.lock", DataError)
         lock = filelock.FileLock(folder.parent / f".{folder.name}.lock")
         lock.acquire()
     try:
@@ -206,16 +211,19 @@ class _Hashed:
 
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{folder} holds no prepared data") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+    if not path.exists():
+        raise DataError(f"{folder} holds no prepared data")
+    record = read_json(path, DataError, links=False)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise DataError(f"{path} is not the record of a store of format {FORMAT}")
     if missing := {"shape", "made_from", "sampled_sha256"} - record.keys():
         raise DataError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+    if not isinstance(record["made_from"], dict):
+        raise DataError(f"{path} is damaged: it does not say what the store was made from")
+    shape = record["shape"]
+    numbers = isinstance(shape, list) and all(type(length) is int and length > 0 for length in shape)
+    if not numbers or not 2 <= len(shape) <= 4 or math.prod(shape[1:]) > LARGEST_ROW:
+        raise DataError(f"{path} is damaged: its shape is none of an array of images")
     return record
 
 
@@ -223,15 +231,13 @@ def _map(path: Path, record: dict[str, Any]) -> tuple[mmap.mmap, int, NDArray[np
     """Map the array: the mapped file, where in it the rows begin, and the rows."""
     shape = tuple(record["shape"])
     try:
-        with path.open("rb") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("an .npy file of another version")
-            found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            start = file.tell()
+        with open_file(path, DataError, links=False) as file:
+            found, fortran, dtype = read_header(file, "it")
+            start, size = file.tell(), os.fstat(file.fileno()).st_size
             if dtype != np.uint8 or found != shape or fortran:
-                raise ValueError(f"{dtype} {found} where its record says uint8 {shape}")
-            if path.stat().st_size != start + math.prod(shape):
-                raise ValueError(f"{path.stat().st_size:,} bytes where {start + math.prod(shape):,} were expected")
+                raise ValueError(f"{str(dtype)[:40]} {shown_shape(found)} where its record says uint8 {shape}")
+            if size != start + math.prod(shape):
+                raise ValueError(f"{size:,} bytes where {start + math.prod(shape):,} were expected")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is missing or damaged: {error}") from None

@@ -26,10 +26,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from zoo.errors import ZooError
+from zoo.untrusted import read_bytes, user_path
+from zoo.untrusted_tensors import load_tensors
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 SOURCE = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE_NAME}"
+
+LARGEST_FILE = 256 * 2**20  # bytes; the published file has 95.6 MB
 
 DIMS = 2048  # the features of the last average pool, "pool3"
 SIDE = 299
@@ -63,7 +67,7 @@ def find_weights(explicit: Path | None, root: Path) -> Path:
     Raises ZooError that says what to fetch, its hash, and where to put it.
     """
     if explicit is not None:
-        path = Path(explicit).expanduser()
+        path = user_path(explicit)
         if not path.is_file():
             raise ZooError(f"there is no Inception weights file {path}; {_what_to_do(root)}")
         return path
@@ -78,25 +82,23 @@ def read_weights(path: Path, *, allow_unverified: bool = False, root: Path) -> W
 
     Raises ZooError for a file with another hash, unless `allow_unverified`, and for one that holds no state dict.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ZooError(f"cannot read the Inception weights {path}: {error.strerror}; {_what_to_do(root)}") from error
+    content = read_bytes(path, LARGEST_FILE, ZooError)
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != SHA256 and not allow_unverified:
         raise ZooError(
             f"{path} is not the FID's Inception network: its SHA-256 is {sha256}; {_what_to_do(root)}; "
             "allow_unverified_weights=true takes this file all the same, for scores that compare with no published one"
         )
-    try:
-        # The published file is torch's own format; weights_only builds tensors and runs no code, flag or no flag.
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what its reader of the day raises; a file must end in one line
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ZooError(f"{path} cannot be loaded as a state dict of tensors: {reason}; {_what_to_do(root)}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    state = load_tensors(path, io.BytesIO(content), ZooError)
+    if not isinstance(state, Mapping) or not all(map(_is_weight, state.keys(), state.values())):
         raise ZooError(f"{path} holds {type(state).__name__}, not a state dict of tensors; {_what_to_do(root)}")
     return Weights(state, sha256, path)
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    """Whether this is a plain tensor of a kind that networks have, under a name."""
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    return isinstance(name, str) and plain and value.dtype in (torch.float32, torch.int64)
 
 
 def inception(weights: Weights) -> Any:

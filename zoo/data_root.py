@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from zoo.errors import UsageError
+from zoo.untrusted import user_path
+
 VARIABLE = "ZOO_DATA"
 
 
@@ -14,9 +17,9 @@ def data_root(explicit: Path | None = None) -> Path:
     `explicit` is what `--data-root` gave. An empty `$ZOO_DATA` counts as unset.
     """
     if explicit is not None:
-        return Path(explicit).expanduser()
+        return user_path(explicit, UsageError)
     if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser()
+        return user_path(named)
     import platformdirs
 
     return platformdirs.user_cache_path("ibgan-plugin") / "zoo"

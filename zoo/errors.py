@@ -6,13 +6,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any
+
+LONGEST = 2000  # characters of a message: room for the names of ten files
 
 
 class ZooError(Exception):
-    """A failure with a one-line explanation. Exit code 1 on the command line."""
+    """A failure with a one-line explanation. Exit code 1 on the command line.
+
+    Whatever a file put into the message, it stays one line, and nothing in it speaks to a terminal.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(ZooError):
@@ -52,9 +62,33 @@ class MetricError(ZooError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return "unknown KIND 'NAME' ...", with the near names first, else all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:200], names, n=3, cutoff=0.5)
     if near:
-        return f"unknown {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?"
+        return f"unknown {kind} {shown(name)}; did you mean {' or '.join(map(repr, near))}?"
     if names:
-        return f"unknown {kind} {name!r}; there are: {', '.join(names)}"
-    return f"unknown {kind} {name!r}; none is registered"
+        return f"unknown {kind} {shown(name)}; there are: {', '.join(names)}"
+    return f"unknown {kind} {shown(name)}; none is registered"
+
+
+def shown(value: Any, longest: int = 80) -> str:
+    """Return a value that came from a file or a person as a message can hold it: short, and in quotes if it is text."""
+    if isinstance(value, str):
+        text = repr(value[: longest + 1])
+    elif value is None or isinstance(value, bool | int | float):
+        try:
+            text = repr(value)
+        except ValueError:  # Python writes no integers of more than 4,300 digits
+            text = "a number of thousands of digits"
+    else:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= longest + 2 else f"{text[: longest - 3]}..."
+
+
+def one_line(text: str) -> str:
+    """Return text as one line without control characters, cut in the middle where it is too long."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}"
+    text = re.sub(r"\s*[\t-\r\x1c-\x1f\x85\u2028\u2029]\s*", " ", text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

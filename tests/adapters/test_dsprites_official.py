@@ -129,7 +129,7 @@ def test_flipped_bits_inside_the_archive_are_noticed(tmp_path: Path) -> None:
 
 def test_a_pickle_in_place_of_the_images_is_not_opened(tmp_path: Path) -> None:
     content = arrays() | {"imgs": np.array([{"a": "pickle"}], dtype=object)}
-    with pytest.raises(DataError, match="imgs is object"):
+    with pytest.raises(DataError, match="imgs is a pickle, which is never opened"):
         read(write_npz(tmp_path / "file.npz", content))
 
 
