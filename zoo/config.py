@@ -5,7 +5,6 @@ Every value remembers where it came from, so that `--dry-run` and config.json ca
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from zoo import settings
-from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError, unknown
+from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError, shown, unknown
 from zoo.registry import Registry, resolve
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, Preset, TrainerSpec
+from zoo.untrusted import exists, read_json
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Every = Annotated[int, Field(ge=0)]
@@ -23,6 +23,8 @@ Every = Annotated[int, Field(ge=0)]
 # The settings that belong to the run rather than to one of its parts.
 RUN_KEYS = ("steps", "batch_size", "log_every", "save_every", "eval_every", "eval_metrics")
 PARTS = ("model", "loss", "trainer", "dataset")
+
+_LARGEST_FILE = 2**20  # bytes; a config.json has a few thousand, and some more for every time it was resumed
 
 
 class RunConfig(BaseModel):
@@ -61,20 +63,17 @@ class RunConfig(BaseModel):
         return rows
 
     @classmethod
-    def from_file(cls, path: Path) -> RunConfig:
-        """Read a run's config.json. Raises CheckpointError, one line, for anything else."""
+    def from_file(cls, path: Path, *, links: bool = True) -> RunConfig:
+        """Read a run's config.json. Raises CheckpointError, one line, for anything else; `links` False refuses links."""
+        if not exists(path):
+            raise CheckpointError(f"{path} is missing; a run directory holds a config.json")
+        document = read_json(path, CheckpointError, limit=_LARGEST_FILE, links=links)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
             return cls.model_validate(document)
-        except FileNotFoundError:
-            raise CheckpointError(f"{path} is missing; a run directory holds a config.json") from None
-        except OSError as error:
-            raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
         except ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"])) or "the document"
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = shown(".".join(map(str, first["loc"])))[1:-1] or "the document"
             raise CheckpointError(f"{path} is no run configuration: {where}: {settings.reason(error)}") from None
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not JSON: {error}") from None
 
 
 def resolve_config(
@@ -108,7 +107,7 @@ def resolve_config(
     for word in words:
         key, found, value = word.partition("=")
         if not found or not key:
-            raise SettingError(f"--set {word!r}: expected key=value, such as --set loss.beta=0.2")
+            raise SettingError(f"--set {shown(word)}: expected key=value, such as --set loss.beta=0.2")
         layers[key.strip()] = (value, "--set")
     typed_now = {*(typed or {}), *(word.partition("=")[0].strip() for word in words)}
     return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
@@ -223,7 +222,7 @@ def _checked(
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0])
-        raise SettingError(f"{key}={problem['input']}: {settings.reason(error)}") from None
+        raise SettingError(f"{key}={_brief(problem['input'])}: {settings.reason(error)}") from None
 
 
 def _full(target: Any, values: Mapping[str, Any], part: str) -> dict[str, Any]:
@@ -233,6 +232,10 @@ def _full(target: Any, values: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
+
+
+def _brief(value: Any) -> str:
+    return shown(value)[1:-1] if isinstance(value, str) else shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import terminal
 from zoo.config import RunConfig
-from zoo.errors import CheckpointError, ZooError
+from zoo.errors import CheckpointError, ZooError, shown
 from zoo.files import cannot_write, write_json, writing, writing_folder
+from zoo.untrusted import exists, open_file, parse_json, read_bytes, read_json, refuse_link, said
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 CHECKPOINT_FORMAT = 1
 _STEP = re.compile(r"step-(\d{8,})")
 _TENSOR_FILES = ("model.safetensors", "trainer.safetensors")
-_LARGEST_JSON = 16 * 2**20
+# What `locked` guards: all that is written here.
+_NAMES = ("config.json", "metrics.jsonl", "evaluations.jsonl", "owner.json", "run.lock", "checkpoints", "figures")
+
+# What a file from elsewhere may claim.
+_LARGEST_STEP = 2**53
+_LONGEST_LINE = 8 * 2**20  # bytes
+# Optimisers gather two tensors a weight, and averages of weights are one more; losses may bring networks of their own.
+_LARGEST_TRAINER, _LARGEST_RATIO = 384 * 2**20, 64
 
 
 @dataclass(frozen=True)
@@ -52,49 +60,50 @@ class Checkpoint:
 
     def tensors(self, file: str) -> dict[str, Tensor]:
         """Read `model.safetensors` or `trainer.safetensors`. Raises CheckpointError if it is damaged."""
-        from safetensors import SafetensorError
         from safetensors.torch import load
 
+        content = read_bytes(self.path / file, self.size(file), CheckpointError, links=False)
+        self._check(file, hashlib.sha256(content).hexdigest())
         try:
-            return load(self._content(file))
-        except SafetensorError as error:
-            raise CheckpointError(f"{self.path / file} is no safetensors file: {error}") from None
+            return load(content)
+        except Exception as error:  # of its parser, of a type that torch lacks, of a shape that is none
+            raise CheckpointError(f"{self.path / file} is no safetensors file: {said(error)}") from None
+
+    def size(self, file: str) -> int:
+        """The size of one of its files, in bytes."""
+        return int(self.state["files"][file]["size"])
 
     def verify(self) -> None:
         """Read every byte. Raises CheckpointError, one line, if one has changed since it was written."""
         for file in _TENSOR_FILES:
-            self._content(file)
+            with open_file(self.path / file, CheckpointError, links=False) as opened:
+                self._check(file, hashlib.file_digest(opened, "sha256").hexdigest())
 
-    def _content(self, file: str) -> bytes:
-        try:
-            content = (self.path / file).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"cannot read {self.path / file}: {error.strerror}") from None
-        if hashlib.sha256(content).hexdigest() != self.state["files"][file]["sha256"]:
+    def _check(self, file: str, sha256: str) -> None:
+        if sha256 != self.state["files"][file]["sha256"]:
             raise CheckpointError(f"{self.path / file} is damaged: its SHA-256 is not the one in state.json")
-        return content
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
         """Read state.json and hold the files against it. Raises CheckpointError, one line, if it is not whole."""
-        state = _read_json(path / "state.json")
-        try:
-            if state["format"] != CHECKPOINT_FORMAT:
-                raise CheckpointError(f"{path} has checkpoint format {state['format']!r}, this version reads 1")
-            sizes = {file: int(state["files"][file]["size"]) for file in _TENSOR_FILES}
-            int(state["step"]), dict(state["trainer"]), [str(state["files"][f]["sha256"]) for f in _TENSOR_FILES]
-            whole = state["sha256"] == _sha256_of(state)
-        except (KeyError, TypeError, ValueError):
-            raise CheckpointError(f"{path / 'state.json'} is not the state of a checkpoint") from None
-        if not whole:
+        state = read_json(path / "state.json", CheckpointError, links=False)
+        if isinstance(state, dict) and state.get("format", CHECKPOINT_FORMAT) != CHECKPOINT_FORMAT:
+            raise CheckpointError(f"{path} has checkpoint format {shown(state['format'])}, this version reads 1")
+        if not _is_state(state):
+            raise CheckpointError(f"{path / 'state.json'} is not the state of a checkpoint")
+        if state["sha256"] != _sha256_of(state):
             raise CheckpointError(f"{path / 'state.json'} is damaged: its SHA-256 is not the one it holds")
-        for file, size in sizes.items():
-            found = (path / file).stat().st_size if (path / file).is_file() else None
+        checkpoint = cls(path, state)
+        for file in _TENSOR_FILES:
+            found, size = (path / file).stat().st_size if (path / file).is_file() else None, checkpoint.size(file)
             if found != size:
                 raise CheckpointError(
                     f"{path / file} is {found or 'no'} bytes, expected {size}; the checkpoint is damaged"
                 )
-        return cls(path, state)
+        model, trainer = map(checkpoint.size, _TENSOR_FILES)
+        if trainer > _LARGEST_TRAINER + _LARGEST_RATIO * model:
+            raise CheckpointError(f"{path / 'trainer.safetensors'} is {trainer:,} bytes, too many for such a model")
+        return checkpoint
 
 
 @dataclass(frozen=True)
@@ -106,21 +115,23 @@ class RunDirectory:
     @property
     def config(self) -> RunConfig:
         """The configuration that made it."""
-        return RunConfig.from_file(self.path / "config.json")
+        return RunConfig.from_file(self.path / "config.json", links=False)
 
     @property
     def checkpoints_path(self) -> Path:
-        """Where its checkpoints are."""
+        """Where its checkpoints are. Raises CheckpointError where that is a link."""
+        refuse_link(self.path / "checkpoints", CheckpointError)
         return self.path / "checkpoints"
 
     @property
     def figures_path(self) -> Path:
-        """Where its figures are."""
+        """Where its figures are. Raises CheckpointError where that is a link."""
+        refuse_link(self.path / "figures", CheckpointError)
         return self.path / "figures"
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
-        return (self.path / "config.json").is_file()
+        return exists(self.path / "config.json")
 
     def begin(self, config: RunConfig) -> None:
         """Make the directory and write its configuration."""
@@ -144,10 +155,13 @@ class RunDirectory:
         return Checkpoint(path, state)
 
     def steps(self) -> list[int]:
-        """The steps that have a checkpoint folder, ascending; whether each is whole shows when it is opened."""
+        """The steps that have a checkpoint folder, ascending; whether each is whole shows when it is opened.
+
+        A link is none: it could lead anywhere.
+        """
         if not self.checkpoints_path.is_dir():
             return []
-        found = (_STEP.fullmatch(entry.name) for entry in self.checkpoints_path.iterdir())
+        found = (_STEP.fullmatch(entry.name) for entry in self.checkpoints_path.iterdir() if not entry.is_symlink())
         return sorted(int(match[1]) for match in found if match)
 
     def newest(self) -> Checkpoint | None:
@@ -176,13 +190,9 @@ class RunDirectory:
 
         A line that is not whole (the last one of a killed run) is left out.
         """
-        try:
-            lines = (self.path / file).read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise ZooError(f"cannot read {self.path / file}: {error.strerror}") from None
-        return [json.loads(line) for line in lines if _step_of(line) < float("inf")]
+        path = self.path / file
+        found = map(_record, _lines(path)) if exists(path) else ()
+        return [record for record in found if record is not None]
 
     def forget_after(self, step: int) -> None:
         """Drop what was logged after a step (a resumed run logs it again), and what a killed run left half written."""
@@ -190,13 +200,10 @@ class RunDirectory:
             shutil.rmtree(left, ignore_errors=True)
         for file in ("metrics.jsonl", "evaluations.jsonl"):
             path = self.path / file
-            if not path.is_file():
+            if not exists(path) or all(_step_of(line) <= step for line in _lines(path)):
                 continue
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if _step_of(line) <= step]
-            if kept != lines:
-                with writing(path) as temporary:
-                    temporary.write_text("".join(kept), encoding="utf-8")
+            with writing(path) as temporary, temporary.open("wb") as kept:
+                kept.writelines(line for line in _lines(path) if _step_of(line) <= step)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -206,6 +213,8 @@ class RunDirectory:
         """
         from filelock import FileLock, Timeout
 
+        for name in _NAMES:  # all that is written here; a link would have it written somewhere else
+            refuse_link(self.path / name, CheckpointError)
         owner = self.path / "owner.json"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -231,9 +240,9 @@ def find_checkpoint(path: Path) -> Checkpoint:
     Raises CheckpointError, one line, where there is none.
     """
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise CheckpointError(f"{path} does not exist; name a run directory or a checkpoint in one")
-    if (path / "state.json").is_file():
+    if exists(path / "state.json"):
         return Checkpoint.open(path)
     run = RunDirectory(path)
     if not run.exists():
@@ -244,23 +253,30 @@ def find_checkpoint(path: Path) -> Checkpoint:
     return newest
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise CheckpointError(f"{path} is larger than any file of its kind")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
+def _is_state(state: Any) -> bool:
+    """Whether a document is what `save` writes as state.json; its hash apart."""
+    match state:
+        case {"format": _, "step": int(step), "trainer": dict(), "files": dict(files), "sha256": _}:
+            sound = type(step) is int and 0 <= step <= _LARGEST_STEP
+            return sound and all(_is_entry(files.get(file)) for file in _TENSOR_FILES)
+    return False
+
+
+def _is_entry(entry: Any) -> bool:
+    match entry:
+        case {"size": int(size), "sha256": str()}:
+            return 0 <= size < 2**63
+    return False
 
 
 def _owner(path: Path) -> str:
     try:
-        found = _read_json(path)
-        return f"process {found['pid']} on {found['host']}"
-    except (CheckpointError, KeyError, TypeError):  # it has the lock, and has not yet said who it is
-        return "another process"
+        match read_json(path, CheckpointError, links=False):
+            case {"pid": int(pid), "host": str(host)}:
+                return f"process {shown(pid)} on {shown(host)[1:-1]}"
+    except CheckpointError:
+        pass
+    return "another process"  # it has the lock, and has not yet said who it is
 
 
 def _sha256_of(state: Mapping[str, Any]) -> str:
@@ -269,9 +285,25 @@ def _sha256_of(state: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _step_of(line: str) -> float:
-    """The step of a log line; a half-written last line counts as later than everything."""
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a log. One that is longer than any comes in parts, none of which is a record."""
+    with open_file(path, ZooError, links=False) as log:
+        while line := log.readline(_LONGEST_LINE):
+            yield line
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record in a log line; None where it is not whole, or is none that a run would write."""
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        record = parse_json(line)
+    except ValueError:
+        return None
+    step = record.get("step") if isinstance(record, dict) else None
+    sound = isinstance(step, int | float) and not isinstance(step, bool) and 0 <= step <= _LARGEST_STEP
+    return record if sound else None
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a log line; a half-written last line counts as later than everything."""
+    record = _record(line)
+    return float("inf") if record is None else float(record["step"])

@@ -56,9 +56,21 @@ def open_file(path: Path, error: type[ZooError], *, links: bool = True) -> Binar
     return os.fdopen(handle, "rb")
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something of that name; not, where the system will not even look (a name too long)."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def refuse_link(path: Path, error: type[ZooError]) -> None:
     """Raise `error` where `path` is a link: it could lead anywhere, and what is written there too."""
-    if path.is_symlink():
+    try:
+        link = path.is_symlink()
+    except (OSError, ValueError):  # then nothing can be opened there either
+        return
+    if link:
         raise error(f"{path} is a link, which is not followed there; put what it leads to in its place")
 
 
