@@ -75,7 +75,7 @@ class Plan:
         names = [run.name for run in runs]
         if len(set(names)) < len(names):
             twice = next(name for i, name in enumerate(names) if name in names[:i])
-            raise UsageError(f"two runs of the sweep would both be called {twice}; write their values differently")
+            raise UsageError(f"two runs would both be called {twice}; write their values differently")
         return cls(spec, tuple(runs), metric_settings, tuple(left_out))
 
     def document(self) -> dict[str, Any]:
@@ -181,55 +181,59 @@ def _combinations(registry: Registry, spec: SweepSpec) -> tuple[list[Combination
     lacking: dict[str, list[str]] = {}
     known: set[str] = set()
     for model, dataset in itertools.product(spec.models, spec.datasets):
-        preset, steps = spec.preset, spec.steps
-        settings = {key: (-1, value) for key, value in spec.settings.items()}
-        grid = {key: (-1, values) for key, values in spec.grid.items()}
-        for index, override in enumerate(spec.overrides):
-            if override.applies(model, dataset):
-                preset, steps = override.preset or preset, override.steps or steps
-                settings |= {key: (index, value) for key, value in override.settings.items()}
-                grid |= {key: (index, values) for key, values in override.grid.items()}
-                for key in override.settings:
-                    grid.pop(key, None)
-                for key in override.grid:
-                    settings.pop(key, None)
-        names = _names(registry, spec, model, dataset, preset, settings, grid)
-        known |= names
-        for key, (table, _) in [*settings.items(), *grid.items()]:
-            if key in names:
+        preset, steps, settings, grid, tables = _tables_of(spec, model, dataset)
+        points: list[dict[str, Any]] = []
+        had: set[str] = set()
+        for values in itertools.product(*grid.values()):
+            every = settings | dict(zip(grid, values, strict=True))
+            names = _names(registry, model, dataset, preset, every)
+            had |= names
+            point = {key: every[key] for key in grid if key in names}
+            if point not in points:  # two values of what it has no setting for make no two runs
+                points.append(point)
+                mine = {key: value for key, value in settings.items() if key in names}
+                found.append((model, dataset, preset, steps, mine | point, point))
+        known |= had
+        for key, table in tables.items():
+            if key in had:
                 used.add((table, key))
             elif model not in lacking.setdefault(key, []):
                 lacking[key].append(model)
-        fixed = {key: value for key, (_, value) in settings.items() if key in names}
-        axes = {key: values for key, (_, values) in grid.items() if key in names}
-        for values in itertools.product(*axes.values()):
-            point = dict(zip(axes, values, strict=True))
-            found.append((model, dataset, preset, steps, fixed | point, point))
     _all_used(spec, used, known)
     return found, [f"{', '.join(models)}: no setting {key}, left out there" for key, models in lacking.items()]
 
 
-def _names(
-    registry: Registry,
-    spec: SweepSpec,
-    model: str,
-    dataset: str,
-    preset: str | None,
-    settings: Mapping[str, tuple[int, Any]],
-    grid: Mapping[str, tuple[int, tuple[Any, ...]]],
-) -> set[str]:
-    """The settings that a model has on a dataset, with whatever losses and trainers the sweep gives it."""
+def _tables_of(
+    spec: SweepSpec, model: str, dataset: str
+) -> tuple[str | None, int | None, dict[str, Any], dict[str, tuple[Any, ...]], dict[str, int]]:
+    """The preset, steps, settings and grid of a pair, and the table (-1: the top) that each key stands in."""
+    preset, steps = spec.preset, spec.steps
+    settings, grid = dict(spec.settings), dict(spec.grid)
+    tables = dict.fromkeys([*settings, *grid], -1)
+    for index, override in enumerate(spec.overrides):
+        if override.applies(model, dataset):
+            preset, steps = override.preset or preset, override.steps or steps
+            # A fixed value takes the place of a list of them, and the other way round.
+            grid = {key: values for key, values in grid.items() if key not in override.settings} | override.grid
+            settings = {key: value for key, value in settings.items() if key not in override.grid} | override.settings
+            tables |= dict.fromkeys([*override.settings, *override.grid], index)
+    return preset, steps, settings, grid, tables
+
+
+def _names(registry: Registry, model: str, dataset: str, preset: str | None, values: Mapping[str, Any]) -> set[str]:
+    """The settings that a model has on a dataset, with the loss and the trainer that `values` give it."""
     base = resolve_config(registry, model, dataset, preset=preset)
+    targets = {
+        "model": registry.spec(ModelSpec, model).target,
+        "dataset": registry.spec(DatasetSpec, dataset).target,
+        "loss": registry.spec(LossSpec, str(values.get("loss", base.loss))).target,
+        "trainer": registry.spec(TrainerSpec, str(values.get("trainer", base.trainer))).target,
+    }
     names = {*RUN_KEYS, "loss", "trainer", "device", "precision"} - {"steps"}
-    chosen: dict[str, set[str]] = {"model": {registry.spec(ModelSpec, model).target}}
-    chosen["dataset"] = {registry.spec(DatasetSpec, dataset).target}
-    for part, kind in (("loss", LossSpec), ("trainer", TrainerSpec)):
-        given = [settings[part][1]] if part in settings else [*(grid[part][1] if part in grid else ())]
-        chosen[part] = {registry.spec(kind, str(name)).target for name in given or [getattr(base, part)]}
-    for part, targets in chosen.items():
-        names |= {f"{part}.{name}" for target in targets for name in settings_of_targets.settings_of(resolve(target))}
+    for part, target in targets.items():
+        names |= {f"{part}.{name}" for name in settings_of_targets.settings_of(resolve(target))}
     metrics = set(registry.names("metrics"))
-    return names | {key for key in (*settings, *grid) if key.rpartition(".")[0] in metrics}
+    return names | {key for key in values if key.rpartition(".")[0] in metrics}
 
 
 def _all_used(spec: SweepSpec, used: set[tuple[int, str]], known: set[str]) -> None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from zoo import settings
 from zoo.config import Seed
 from zoo.errors import SettingError, unknown
 from zoo.registry import Registry
@@ -54,8 +53,14 @@ def _named(values: Any) -> Any:
     """Refuse one word where a list of names belongs: it would be taken letter by letter."""
     if isinstance(values, str):
         raise ValueError(f'expected a list, such as ["{values}"]')
-    if isinstance(values, list | tuple):
-        _different(tuple(values))
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"expected a list, such as [{values}]")
+    return _different(tuple(values))
+
+
+def _tables(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        raise ValueError("expected a list of tables; write [[overrides]], in double brackets")
     return values
 
 
@@ -133,14 +138,15 @@ class SweepSpec(_Table):
     grid: Grid = {}
     settings: Settings = {}
     metric_settings: dict[str, dict[str, Value]] = {}
-    overrides: tuple[Override, ...] = ()
+    overrides: Annotated[tuple[Override, ...], BeforeValidator(_tables)] = ()
     slurm: Slurm = Slurm()
 
     @model_validator(mode="after")
     def _consistent(self) -> SweepSpec:
         for metric in self.metric_settings:
             if metric not in self.metrics:
-                raise ValueError(f"metric_settings.{metric}: {metric} is not among the metrics asked for")
+                asked = ", ".join(self.metrics) or "none"
+                raise ValueError(f"metric_settings.{metric}: {metric} is not among the metrics asked for ({asked})")
         _apart(self.settings, self.grid, "")
         for index, override in enumerate(self.overrides):
             where = f"overrides[{index}]"
@@ -237,7 +243,8 @@ def _told(error: ValidationError) -> str:
         return unknown("key", ".".join(map(str, places)), _keys(table, places))
     if problem["type"] == "missing":
         return f"{places[-1]} is missing; expected a list of names"
-    reason = settings.reason(error).split(";")[0].removeprefix("value error, ")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    reason = message[:1].lower() + message[1:]
     return f"{'.'.join(map(str, places))}: {reason}" if places else reason
 
 
