@@ -181,7 +181,7 @@ class Conductor:
         if self.executor == "slurm":
             rows = list(waiting)
             waiting.clear()
-            jobs = self._slurm().map_array(train_one, [self._job(row, 0) for row in rows])
+            jobs = self._submitted([self._job(row, 0) for row in rows])
             handed = [_Given(row, job) for row, job in zip(rows, jobs, strict=True)]
             self._remember(handed)
         else:
@@ -248,6 +248,17 @@ class Conductor:
         except (ValueError, NameError, RuntimeError, AssertionError) as error:
             raise ZooError(f"submitit refuses the settings for Slurm: {' '.join(str(error).split())}") from None
         return executor
+
+    def _submitted(self, jobs: Sequence[Job]) -> list[Any]:
+        """Give Slurm all jobs as one array."""
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        executor = self._slurm()
+        try:
+            handed: list[Any] = executor.map_array(train_one, jobs)
+        except (FailedJobError, FailedSubmissionError, OSError) as error:
+            raise ZooError(f"Slurm refused the jobs: {' '.join(str(error).split())}") from None
+        return handed
 
     def _remember(self, handed: Sequence[_Given]) -> None:
         """Write which job has which run, so that a sweep that is started again finds those still at work."""
