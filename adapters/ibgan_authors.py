@@ -28,9 +28,9 @@ from zoo.config import RunConfig, resolve_config
 from zoo.device import Backend
 from zoo.errors import UsageError
 from zoo.files import writing_folder
+from zoo.provenance import provenance
 from zoo.registry import Registry, default_registry
 from zoo.run import RunDirectory
-from zoo.training import provenance
 
 MODEL = "ibgan"
 

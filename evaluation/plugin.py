@@ -81,6 +81,7 @@ def zoo_metrics() -> list[MetricSpec]:
             "unsupervised",
             f"{_HERE}.unsupervised:unsupervised",
             "dependence among the codes: total, Wasserstein and mutual-information correlation",
+            lower_is_better=True,
         ),
         MetricSpec(
             "mi_bounds",
@@ -93,6 +94,7 @@ def zoo_metrics() -> list[MetricSpec]:
             f"{_HERE}.fid:fid",
             "Fréchet Inception Distance of generated images to the dataset's; lower is better",
             needs_factors=False,
+            lower_is_better=True,
             published={
                 (model, dataset): score for dataset, row in _FID_TABLE_2.items() for model, score in row.items()
             },
@@ -102,8 +104,9 @@ def zoo_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def zoo_commands(cli: click.Group) -> None:
-    """Pictures and curves."""
+    """Pictures, curves and reports."""
     from ibgan_plugin.evaluation import commands
+    from ibgan_plugin.evaluation.paper.command import reproduce
 
-    for command in (commands.sample, commands.traverse, commands.plot):
+    for command in (commands.sample, commands.traverse, commands.plot, commands.report, reproduce):
         cli.add_command(command)

@@ -1,12 +1,19 @@
-"""What all tests share: no data of the user's, and dSprites drawn once (377 MB) and kept beside pytest's cache."""
+"""What all tests share: no data of the user's, dSprites drawn once (377 MB, beside pytest's cache), other processes."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from ibgan_plugin.adapters.dsprites import prepare
+
+PROGRAM = "import sys; from zoo.cli import main; main()"
+SMALL_WORDS = ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=8", "--device", "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +38,38 @@ def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, data_root: Path) -> Non
     monkeypatch.setenv("ZOO_DATA", str(data_root))
     for variable in ("DISENTANGLEMENT_LIB_DATA", "ZOO_DEBUG", "ZOO_DISABLE_PLUGINS", "ZOO_STRICT_PLUGINS"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command line in another process; `path` are folders of distributions, `env` more variables."""
+    started = []
+
+    def call(*words: object, path: Sequence[Path] = (), env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
+        search = os.pathsep.join([*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": search} | dict(env)
+        command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def small_words() -> tuple[str, ...]:
+    """The same, typed."""
+    return SMALL_WORDS
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """The same number of threads as in other processes, and so the same sums to the last bit."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -21,7 +21,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Every = Annotated[int, Field(ge=0)]
 
 # The settings that belong to the run rather than to one of its parts.
-RUN_KEYS = ("steps", "batch_size", "log_every", "save_every", "eval_every", "eval_metrics")
+RUN_KEYS = ("steps", "batch_size", "log_every", "save_every", "eval_every", "eval_metrics", "keep", "keep_best")
 PARTS = ("model", "loss", "trainer", "dataset")
 
 _LARGEST_FILE = 2**20  # bytes; a config.json has a few thousand, and some more for every time it was resumed
@@ -45,6 +45,8 @@ class RunConfig(BaseModel):
     save_every: Every = Field(default=5_000, description="0: only at the end")
     eval_every: Every = Field(default=0, description="0: never")
     eval_metrics: tuple[str, ...] = ("factorvae",)
+    keep: Every = Field(default=0, description="how many of the newest checkpoints stay; 0: all")
+    keep_best: str = Field(default="", description="the metric whose best checkpoint stays too; empty: the first")
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
@@ -64,7 +66,7 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_file(cls, path: Path, *, links: bool = True) -> RunConfig:
-        """Read a run's config.json. Raises CheckpointError, one line, for anything else; `links` False refuses links."""
+        """Read a run's config.json. Raises CheckpointError for anything else, and for a link where `links` is False."""
         if not exists(path):
             raise CheckpointError(f"{path} is missing; a run directory holds a config.json")
         document = read_json(path, CheckpointError, limit=_LARGEST_FILE, links=links)
@@ -114,7 +116,7 @@ def resolve_config(
 
 
 # What may differ when a run is resumed: how long it goes on and what it writes, not what it computes.
-RESUMABLE = frozenset({"steps", "log_every", "save_every", "eval_every", "eval_metrics", "device"})
+RESUMABLE = frozenset({"steps", "log_every", "save_every", "eval_every", "eval_metrics", "keep", "keep_best", "device"})
 
 
 def resumed_config(
@@ -198,8 +200,11 @@ def _checked(
         "trainer": resolve(registry.spec(TrainerSpec, top["trainer"], typed="trainer" in typed_now).target),
         "dataset": resolve(registry.spec(DatasetSpec, dataset).target),
     }
+    eval_metrics = top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default)
+    if top.get("keep_best") and top["keep_best"] not in eval_metrics:
+        raise SettingError(unknown("metric to keep the best by", str(top["keep_best"]), eval_metrics))
     evaluates = str(top.get("eval_every", 0)) != "0" or sources.get("eval_metrics", "default") != "default"
-    for metric in top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default):
+    for metric in eval_metrics:
         if evaluates or any(key.startswith(f"{metric}.") for key in layers):
             targets[metric] = resolve(registry.spec(MetricSpec, metric, typed="eval_metrics" in typed_now).target)
     grouped: dict[str, dict[str, Any]] = {part: {} for part in targets}

@@ -23,6 +23,8 @@ def writing(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary: Path | None = None
     try:
+        if path.exists() and not path.is_file():  # a device would be replaced by a file
+            raise ZooError(f"cannot write {path}: what has that name is no file; choose another")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -54,8 +56,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
         for inside in [*temporary.rglob("*"), temporary]:
             inside.chmod(0o755 if inside.is_dir() else 0o644)
             sync(inside)
-        if path.exists():
-            shutil.rmtree(path)
+        remove_folder(path)
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
@@ -63,6 +64,14 @@ def writing_folder(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if it is there: it loses its name at once, so that nobody ever meets half of it."""
+    if path.exists():
+        doomed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        path.replace(doomed)
+        shutil.rmtree(doomed)
 
 
 def write_json(path: Path, document: Any) -> None:

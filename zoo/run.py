@@ -14,15 +14,15 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo import terminal
 from zoo.config import RunConfig
 from zoo.errors import CheckpointError, ZooError, shown
-from zoo.files import cannot_write, write_json, writing, writing_folder
+from zoo.files import cannot_write, remove_folder, write_json, writing, writing_folder
 from zoo.untrusted import exists, open_file, parse_json, read_bytes, read_json, refuse_link, said
 
 if TYPE_CHECKING:
@@ -129,6 +129,9 @@ class RunDirectory:
         refuse_link(self.path / "figures", CheckpointError)
         return self.path / "figures"
 
+    def _checkpoint_path(self, step: int) -> Path:
+        return self.checkpoints_path / f"step-{step:08d}"
+
     def exists(self) -> bool:
         """Whether a run was begun here."""
         return exists(self.path / "config.json")
@@ -141,7 +144,7 @@ class RunDirectory:
         """Write one checkpoint, whole or not at all."""
         from safetensors.torch import save
 
-        path = self.checkpoints_path / f"step-{step:08d}"
+        path = self._checkpoint_path(step)
         with writing_folder(path) as folder:
             files = {}
             for file, tensors in zip(_TENSOR_FILES, (model, trainer), strict=True):
@@ -168,7 +171,7 @@ class RunDirectory:
         """The newest whole checkpoint, every byte of it checked, or None; damaged ones cost a warning each."""
         for step in reversed(self.steps()):
             try:
-                found = Checkpoint.open(self.checkpoints_path / f"step-{step:08d}")
+                found = Checkpoint.open(self._checkpoint_path(step))
                 found.verify()
             except CheckpointError as error:
                 terminal.warn(f"passed over: {error}")
@@ -176,12 +179,48 @@ class RunDirectory:
                 return found
         return None
 
+    def best_step(self, metric: str, *, lower_is_better: bool = False) -> int | None:
+        """The step of the best score among the run's own evaluations, the first of equals; None where there is none.
+
+        What `zoo eval` added does not count: its settings, and so its scores, may be others.
+        """
+        scores = {}
+        for record in self._own_evaluations():
+            score = record["metrics"].get(metric, {}).get("score")
+            if score is not None:
+                scores[int(record["step"])] = score
+        if not scores:
+            return None
+        return (min if lower_is_better else max)(scores, key=lambda step: scores[step])
+
+    def evaluated(self, step: int) -> bool:
+        """Whether the run evaluated this step itself."""
+        return any(record["step"] == step for record in self._own_evaluations())
+
+    def _own_evaluations(self) -> list[dict[str, Any]]:
+        return [record for record in self.records("evaluations.jsonl") if "checkpoint" not in record]
+
+    def prune(self, keep: int, *also: int | None) -> None:
+        """Remove all checkpoints but the newest `keep` and those of the steps `also`.
+
+        Each goes whole: killed anywhere, this leaves no half checkpoint under a checkpoint's name.
+        """
+        steps = self.steps()
+        for step in steps[: max(0, len(steps) - keep)]:
+            if step not in also:
+                try:
+                    remove_folder(self._checkpoint_path(step))
+                except OSError as error:
+                    terminal.warn(f"cannot remove {self._checkpoint_path(step)}: {error.strerror}")
+
     def append(self, file: str, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl or evaluations.jsonl."""
         line = json.dumps(record, allow_nan=False) + "\n"
         try:
-            with (self.path / file).open("a", encoding="utf-8") as handle:
-                handle.write(line)
+            with (self.path / file).open("a+b") as handle:
+                if handle.tell() and not _ends_a_line(handle):  # what stands there was cut short
+                    line = "\n" + line
+                handle.write(line.encode())
         except OSError as error:
             raise ZooError(cannot_write(self.path / file, error)) from error
 
@@ -216,6 +255,7 @@ class RunDirectory:
         for name in _NAMES:  # all that is written here; a link would have it written somewhere else
             refuse_link(self.path / name, CheckpointError)
         owner = self.path / "owner.json"
+        made_here = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / "run.lock", timeout=0)
@@ -232,6 +272,10 @@ class RunDirectory:
         finally:
             owner.unlink(missing_ok=True)
             lock.release()
+            if made_here and not self.exists():  # the run never began: leave nothing behind
+                with suppress(OSError):
+                    (self.path / "run.lock").unlink()
+                    self.path.rmdir()
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
@@ -251,6 +295,11 @@ def find_checkpoint(path: Path) -> Checkpoint:
     if newest is None:
         raise CheckpointError(f"{path} has no whole checkpoint yet; train on with --resume")
     return newest
+
+
+def _ends_a_line(handle: BinaryIO) -> bool:
+    handle.seek(-1, os.SEEK_END)
+    return handle.read(1) == b"\n"
 
 
 def _is_state(state: Any) -> bool:

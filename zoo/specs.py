@@ -84,9 +84,11 @@ class MetricSpec(Spec):
     """A metric; `zoo.interfaces.Metric` says what the target is.
 
     `published` holds what the paper reports, as `(model, dataset) -> score`, shown beside the measured score.
+    `lower_is_better` says which of two scores is the best.
     """
 
     needs_factors: bool = True
+    lower_is_better: bool = False
     published: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 

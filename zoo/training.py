@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from zoo import terminal
-from zoo.building import build_dataset, build_loss, build_model, build_trainer, load_weights
+from zoo.building import build_dataset, build_loss, build_model, build_trainer, load_trainer, load_weights
 from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import UsageError, ZooError
 from zoo.evaluating import score
+from zoo.provenance import provenance
 from zoo.randomness import numpy_stream
 from zoo.registry import Registry
 from zoo.run import RunDirectory
+from zoo.specs import MetricSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_RECORDED_PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
 
 
 class Interrupted(ZooError):
@@ -46,8 +42,10 @@ def train(
 ) -> RunDirectory:
     """Train as `config` says, in the run directory `out`; return it.
 
-    With `resume`, go on from its newest whole checkpoint (from the beginning where there is none yet). Raises
-    Interrupted, with a checkpoint written, on SIGINT or SIGTERM; ZooError for non-finite numbers, a full disk, ....
+    With `resume`, go on from its newest whole checkpoint (from the beginning where there is none yet).
+
+    Raises Interrupted, with a checkpoint written, on SIGINT, SIGTERM or SIGHUP; ZooError for numbers that are not
+    finite, a full disk, a folder that vanished, ....
     """
     # A file may only name what is registered; what the person typed was looked up when `config` was made.
     run = RunDirectory(out)
@@ -55,23 +53,25 @@ def train(
         raise UsageError(f"{out} holds a run already; go on with --resume, or choose another --out")
     with run.locked(), _interruptible() as stopped:
         # Build everything; nothing but the lock is written before all of it stands.
+        checkpoint = run.newest() if resume else None
         backend = Backend.choose(config.device, config.precision)
         dataset = build_dataset(registry, config.dataset, data_root, config.settings.get("dataset", {}))
         config = config.model_copy(update={"image_shape": dataset.image_shape, "precision": backend.precision})
-        model = build_model(registry, config, backend)
+        model = build_model(registry, config, backend, checkpoint=checkpoint)
         loss = build_loss(registry, config, backend)
         trainer = build_trainer(registry, config, model, loss, backend)
 
         # Go on from the newest checkpoint, or begin.
-        checkpoint = run.newest() if resume else None
         if checkpoint is not None:
             load_weights(model, checkpoint)
-            trainer.load(checkpoint.tensors("trainer.safetensors"), checkpoint.state["trainer"])
+            load_trainer(trainer, checkpoint)
         first = checkpoint.step if checkpoint else 0
+        run.forget_after(first)
+        if _due(config.eval_every, first) and not run.evaluated(first):  # killed between saving and evaluating
+            evaluate_here(registry, run, config, model, dataset, first)
         if first >= config.steps:
             terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
             return run
-        run.forget_after(first)
         made_by = run.config.made_by if run.exists() else {}
         run.begin(config.model_copy(update={"made_by": made_by | {f"from step {first + 1}": provenance(backend)}}))
         terminal.note(
@@ -98,16 +98,20 @@ def train(
                         f"{name} {value:.3g}" for name, value in values.items() if isinstance(value, float)
                     )
                 progress.advance(1, text)
-                # Save.
-                due = config.save_every and step % config.save_every == 0
-                if due or step == config.steps or stopped:
-                    _save(run, step, terms, model, trainer)
+                # Save. What is evaluated is saved too where only the best is kept: it may be the best.
+                stopping, evaluates = bool(stopped), _due(config.eval_every, step)
+                saves = _due(config.save_every, step) or step == config.steps or stopping
+                if saves or (evaluates and config.keep):
+                    save(run, step, terms, model, trainer)
                 # Evaluate.
-                if config.eval_every and step % config.eval_every == 0:
+                if evaluates:
                     began = time.monotonic()
                     evaluate_here(registry, run, config, model, dataset, step)
                     window = (window[0], window[1] + time.monotonic() - began)
-                if stopped:
+                # Make room.
+                if config.keep and (saves or evaluates):
+                    run.prune(config.keep, _best_step(registry, run, config))
+                if stopping:
                     name = signal.Signals(stopped[0]).name
                     raise Interrupted(
                         f"stopped by {name} after step {step:,}; go on with --resume --out {out}", stopped[0]
@@ -130,24 +134,20 @@ def evaluate_here(
         terminal.note(f"step {step:,}: {scores}")
 
 
-def provenance(backend: Backend) -> dict[str, Any]:
-    """What made a run: versions, command, machine."""
-    versions = {}
-    for package in _RECORDED_PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "versions": versions | {"python": platform.python_version()},
-        "command": sys.argv,
-        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads",
-        "backend": str(backend),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
+def _due(every: int, step: int) -> bool:
+    """Whether something done every so many steps (0: never) is due after this one."""
+    return every > 0 and step > 0 and step % every == 0
 
 
-def _save(run: RunDirectory, step: int, terms: Mapping[str, Tensor], model: torch.nn.Module, trainer: Any) -> None:
+def _best_step(registry: Registry, run: RunDirectory, config: RunConfig) -> int | None:
+    """The step whose checkpoint `keep` spares."""
+    if not config.eval_metrics:
+        return None
+    metric = config.keep_best or config.eval_metrics[0]
+    return run.best_step(metric, lower_is_better=registry.spec(MetricSpec, metric).lower_is_better)
+
+
+def save(run: RunDirectory, step: int, terms: Mapping[str, Tensor], model: torch.nn.Module, trainer: Any) -> None:
     """Write a checkpoint, unless anything is not finite: nothing good is ever followed by something broken."""
     _finite(terms, step, run)
     weights = model.state_dict()
@@ -184,14 +184,16 @@ def _rounded(value: float | None) -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in the yielded list instead of dying of them; a second one stops at once."""
+    """Collect SIGINT, SIGTERM and SIGHUP (the terminal went away) in the yielded list instead of dying of them; the
+    same again stops at once. Under nohup SIGHUP stays ignored.
+    """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # only the main thread may handle signals; elsewhere they are the embedding program's
         return
 
     def handle(number: int, _: object) -> None:
-        if received:
+        if number in received:  # others may come together: a job that is preempted gets two
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         received.append(number)
@@ -199,7 +201,10 @@ def _interruptible() -> Iterator[list[int]]:
             f"{signal.Signals(number).name}: finishing this step and writing a checkpoint; again to stop at once"
         )
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    stopping = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        stopping.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in stopping}
     try:
         yield received
     finally:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,7 @@ import zoo.cli
 from zoo.registry import use_registry
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "plugins.md"
-PROGRAM = "import sys; from zoo.cli import main; main()"
 SMALL = {"model.ngf": 4, "model.ndf": 4}
-SMALL_WORDS = ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=8", "--device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -62,27 +58,6 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return Outcome(code, *capsys.readouterr())
 
     return call
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command line in another process; `path` are folders of distributions, `env` more variables."""
-    started = []
-
-    def call(*words: object, path: Sequence[Path] = (), env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
-        search = os.pathsep.join([*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])])
-        variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": search} | dict(env)
-        command = [sys.executable, "-c", PROGRAM, *map(str, words)]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        return process
-
-    yield call
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture
@@ -141,20 +116,6 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small() -> dict[str, Any]:
     """Settings of a small IB-GAN."""
     return dict(SMALL)
-
-
-@pytest.fixture(scope="session")
-def small_words() -> tuple[str, ...]:
-    """The same, typed."""
-    return SMALL_WORDS
-
-
-@pytest.fixture(scope="session")
-def one_thread() -> None:
-    """The same number of threads as in other processes, and so the same sums to the last bit."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

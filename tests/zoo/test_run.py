@@ -211,6 +211,47 @@ def test_saving_again_replaces(run: RunDirectory) -> None:
     assert names_in(run) == ["step-00000001", "step-00000002", "step-00000003"]
 
 
+@pytest.mark.parametrize(
+    ("keep", "also", "left"),
+    [
+        (1, (), [5]),
+        (2, (), [4, 5]),
+        (2, (2,), [2, 4, 5]),
+        (2, (5, None, 7), [4, 5]),
+        (5, (), [1, 2, 3, 4, 5]),
+        (9, (), [1, 2, 3, 4, 5]),
+    ],
+)
+def test_the_newest_and_the_spared_stay(
+    run: RunDirectory, keep: int, also: tuple[int | None, ...], left: list[int]
+) -> None:
+    for step in (4, 5):
+        run.save(step, *some(step), {})
+    run.prune(keep, *also)
+    assert run.steps() == left
+    assert names_in(run) == [f"step-{step:08d}" for step in left]
+
+
+def test_the_best_step_is_of_the_runs_own_evaluations(run: RunDirectory) -> None:
+    assert run.best_step("sap") is None
+    scores = [(1, 0.3), (2, 0.5), (3, None), (4, 0.5), (5, 0.1)]
+    for step, score in scores:
+        run.append("evaluations.jsonl", {"step": step, "metrics": {"sap": {"score": score, "protocol": {}}}})
+    run.append("evaluations.jsonl", {"step": 6, "metrics": {}, "errors": {"sap": "failed"}})
+    run.append("evaluations.jsonl", {"step": 1, "checkpoint": "by hand", "metrics": {"sap": {"score": 0.9}}})
+    assert run.best_step("sap") == 2
+    assert run.best_step("sap", lower_is_better=True) == 5
+    assert run.best_step("mig") is None
+    assert [step for step in range(8) if run.evaluated(step)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_line_after_one_that_was_cut_short_is_a_line_of_its_own(run: RunDirectory) -> None:
+    (run.path / "evaluations.jsonl").write_text('{"step": 1}\n{"step": 2, "met')
+    run.append("evaluations.jsonl", {"step": 3})
+    run.append("evaluations.jsonl", {"step": 4})
+    assert run.records("evaluations.jsonl") == [{"step": 1}, {"step": 3}, {"step": 4}]
+
+
 @pytest.mark.parametrize("values", [{"rate": float("nan")}, {"rate": object()}])
 def test_a_state_that_cannot_be_written_leaves_nothing(run: RunDirectory, values: dict[str, object]) -> None:
     with pytest.raises((TypeError, ValueError)):

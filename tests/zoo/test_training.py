@@ -51,6 +51,10 @@ def fails(model, data, seed=0):
 
 def says_nothing(model, data, seed=0):
     return {"protocol": {}}
+
+SCORES = iter([0.1, 0.9, 0.4, 0.3, 0.9])
+def scores(model, data, seed=0):
+    return {"score": next(SCORES), "protocol": {}}
 """
 
 
@@ -92,7 +96,7 @@ def test_a_run_directory_has_what_it_promises(trained: Path) -> None:
     assert config["image_shape"] == [64, 64, 1]
     assert (config["preset"], config["seed"], config["steps"], config["precision"]) == ("dsprites", 3, 6, "fp32")
     (made_by,) = config["made_by"].values()
-    assert {"versions", "command", "machine", "backend", "started"} <= made_by.keys()
+    assert {"versions", "commit", "command", "machine", "backend", "started"} <= made_by.keys()
     assert {"ibgan-plugin", "numpy", "python"} <= made_by["versions"].keys()
     assert made_by["versions"]["torch"] == version("torch")
     assert [line["step"] for line in log(trained)] == [1, 2, 3, 4, 5, 6]
@@ -312,6 +316,33 @@ def test_evaluating_on_the_way_changes_nothing_and_a_failing_metric_costs_a_warn
 
 
 # Refusals.
+
+
+def test_the_newest_and_the_best_checkpoints_are_kept(
+    train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path
+) -> None:
+    """The scores are 0.1, 0.9, 0.4, ... at the steps 2, 4, 6, ...; what is evaluated is saved: it may be the best."""
+    path = "misbehaving:scores"
+    more = {"eval_every": 2, "eval_metrics": [path], "save_every": 5}
+    train(tmp_path / "run", IMAGES, keep=2, steps=9, **more)
+    assert RunDirectory(tmp_path / "run").steps() == [4, 8, 9]
+    train(tmp_path / "run", IMAGES, resume=True, keep=1, steps=10, eval_metrics=[path])
+    assert RunDirectory(tmp_path / "run").steps() == [4, 10], (
+        "how many are kept may change; the first of equals is the best"
+    )
+
+
+def test_the_metric_to_keep_the_best_by_is_one_of_those_evaluated(
+    train: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"^unknown metric to keep the best by 'mgi'; did you mean 'mig'\?$"):
+        train(tmp_path / "run", IMAGES, keep=1, keep_best="mgi", eval_metrics=["factorvae", "mig"])
+
+
+def test_a_start_that_failed_leaves_nothing_behind(cli: Callable[..., Any], tmp_path: Path) -> None:
+    outcome = cli("train", "ibgan", "--dataset", "celeba", "--out", tmp_path / "run", "--data-root", tmp_path / "data")
+    assert outcome.code == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_not_begun_in_another(train: Callable[..., RunDirectory], run_copy: Path, trained: Path) -> None:

@@ -24,6 +24,7 @@ from zoo.registry import default_registry
 @set_option("Change a setting, such as loss.beta=0.2, batch_size=128 or loss=NAME; see --dry-run for all.")
 @click.option("--eval-every", type=click.IntRange(0), help="Evaluate every N steps.  [default: 0, never]")
 @click.option("--save-every", type=click.IntRange(0), help="Write a checkpoint every N steps.  [default: 5000]")
+@click.option("--keep", type=click.IntRange(0), help="Keep the newest N checkpoints, and the best.  [default: 0, all]")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="What to compute in.  [default: auto]")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in --out.")

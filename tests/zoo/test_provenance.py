@@ -1,0 +1,44 @@
+"""The commit of a source file, asked of real checkouts."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from zoo.provenance import commit
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of one file, with a tag, which must not take the commit's place."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "source.py").write_text("1\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "source.py")
+    git(folder, "commit", "-q", "-m", "one")
+    git(folder, "tag", "v1")
+    return folder
+
+
+def test_the_commit_of_a_file(checkout: Path) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    assert commit(checkout / "source.py") == head
+    (checkout / "source.py").write_text("2\n")
+    assert commit(checkout / "source.py") == f"{head}-dirty"
+
+
+def test_a_file_that_git_does_not_know(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (checkout / "site-packages").mkdir()
+    (checkout / "site-packages" / "installed.py").touch()
+    assert commit(checkout / "site-packages" / "installed.py") is None
+    assert commit(tmp_path / "nowhere" / "file.py") is None
+    monkeypatch.setenv("PATH", "")
+    assert commit(checkout / "source.py") is None

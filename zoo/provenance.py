@@ -1,0 +1,56 @@
+"""What made a run: versions, commit, command, machine. Written into config.json, once for every start and resume."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.device import Backend
+
+_PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
+
+
+def provenance(backend: Backend) -> dict[str, Any]:
+    """Return it as a JSON document."""
+    return {
+        "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+        "commit": commit(Path(__file__)),
+        "command": sys.argv,
+        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads",
+        "backend": str(backend),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def commit(file: Path) -> str | None:
+    """Return the commit that a source file is of, with "-dirty" after it where the checkout was edited since.
+
+    None where the file is in no checkout, as after an installation from a wheel, whose version says it all. (That
+    git knows the file itself is asked first: an environment may lie inside somebody else's checkout.)
+    """
+    if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
+        return None
+    return _git(file.parent, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        ended = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ended.stdout.strip() if ended.returncode == 0 else None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
