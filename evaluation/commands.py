@@ -1,4 +1,4 @@
-"""`zoo sample`, `zoo traverse` and `zoo plot`. Heavy imports stand inside the commands, so that help stays fast."""
+"""`zoo sample`, `zoo traverse`, `zoo plot` and `zoo report`. Heavy imports stand inside, so that help stays fast."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from zoo.errors import UsageError
 from zoo.registry import default_registry
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
 
-    from zoo.config import RunConfig
+    from zoo.loading import Loaded
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_DOCUMENTS = (".pdf", ".svg")
 
 
 @click.command("sample")
@@ -25,27 +27,31 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 @checkpoint_argument
 @click.option("--num", type=click.IntRange(1, 1_000_000), default=64, show_default=True, help="How many images.")
 @seed_option
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A picture (a grid), or a folder of PNGs.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="A picture or .pdf (a grid), or a folder of PNGs."
+)
 @device_option
 def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: str) -> None:
     """Generate images: a grid in one picture, or a folder of PNG files."""
     from PIL import Image
 
-    from ibgan_plugin.evaluation.figures import image_grid, save_picture, to_pixels
+    from ibgan_plugin.evaluation import figures
     from zoo.loading import load_checkpoint
 
+    ending = out.suffix.lower()
+    if ending not in ("", *_PICTURES, *_DOCUMENTS):
+        endings = ", ".join((*_PICTURES, *_DOCUMENTS))
+        raise UsageError(f"{out} has an ending that is no picture's; use {endings}, or a folder without one")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
-    pixels = to_pixels(loaded.model.generate(num, seed=seed))
-    if out.suffix.lower() in _PICTURES:
-        save_picture(image_grid(pixels), out)
-    elif out.suffix:
-        raise UsageError(
-            f"{out} has an ending that is no picture's; use {', '.join(_PICTURES)}, or a folder without one"
-        )
+    if ending in _DOCUMENTS:
+        _save_figure(figures.plot_samples(loaded.model, num, seed), out)
+    elif ending:
+        figures.save_picture(figures.image_grid(figures.to_pixels(loaded.model.generate(num, seed=seed))), out)
     else:
+        pixels = figures.to_pixels(loaded.model.generate(num, seed=seed))
         with terminal.progress("writing images", num) as progress:
             for index, image in enumerate(pixels):
-                save_picture(Image.fromarray(image), out / f"{index:06d}.png")
+                figures.save_picture(Image.fromarray(image), out / f"{index:06d}.png")
                 progress.advance()
     terminal.out(str(out))
 
@@ -53,9 +59,12 @@ def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: 
 @click.command("traverse")
 @model_argument
 @checkpoint_argument
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png, or a .gif that moves.")
-@click.option("--bases", type=click.IntRange(1, 16), default=1, show_default=True, help="How many base codes.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png, a .pdf, or a .gif that moves.")
+@click.option("--bases", type=click.IntRange(1, 16), help="How many base codes, of generated images.  [default: 1]")
 @click.option("--images", metavar="I,J,..", help="Take the base codes from these images of the run's dataset instead.")
+@click.option(
+    "--per-factor", metavar="FACTOR", help="One image per value of this factor (shape), the others at their middle."
+)
 @click.option("--span", type=float, default=3.0, show_default=True, help="Move each r_i from -SPAN to SPAN.")
 @click.option("--steps", type=click.IntRange(2, 100), default=11, show_default=True, help="In how many values.")
 @seed_option
@@ -65,8 +74,9 @@ def traverse(
     model: str,
     checkpoint: str,
     out: Path,
-    bases: int,
+    bases: int | None,
     images: str | None,
+    per_factor: str | None,
     span: float,
     steps: int,
     seed: int,
@@ -78,18 +88,18 @@ def traverse(
     from zoo.loading import load_checkpoint
 
     ending = out.suffix.lower()
-    if ending not in (".gif", *_PICTURES):
-        raise UsageError(f"{out}: a traversal is written as .gif, or as {', '.join(_PICTURES)}")
+    if ending not in (".gif", *_PICTURES, *_DOCUMENTS):
+        raise UsageError(f"{out}: a traversal is written as .gif, or as {', '.join((*_PICTURES, *_DOCUMENTS))}")
+    if sum(given is not None for given in (bases, images, per_factor)) > 1:
+        raise UsageError("--bases, --images and --per-factor each choose the base codes; give one of them")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
-    if images is None:
-        codes = figures.base_codes(loaded.model, bases, seed)
-    else:
-        codes = loaded.model.encode(_images_of(loaded.config, images, data_root))
-    traversal = figures.traverse(
-        loaded.model, codes, span=span, steps=steps, kl=figures.kl_of_each_code(loaded.model, seed)
-    )
+    codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, data_root)
+    kl = figures.kl_of_each_code(loaded.model, seed) or _logged_kl(loaded)
+    traversal = figures.traverse(loaded.model, codes, span=span, steps=steps, kl=kl)
     if ending == ".gif":
         figures.animate_traversal(traversal, out)
+    elif ending in _DOCUMENTS:
+        _save_figure(figures.plot_traversal(traversal, titles), out)
     else:
         figures.save_picture(figures.draw_traversal(traversal), out)
     terminal.out(str(out))
@@ -101,31 +111,70 @@ def traverse(
 def plot(run: Path, out: Path | None) -> None:
     """Plot a RUN's MI bounds, the KL of each r_i and the scores over the steps, as PNG and PDF."""
     from ibgan_plugin.evaluation.curves import plot_run
-    from zoo.files import writing
     from zoo.run import RunDirectory
 
     figure = plot_run(run)
     folder = out or RunDirectory(run).figures_path
     for ending in ("png", "pdf"):
         path = folder / f"curves.{ending}"
-        with writing(path) as temporary:
-            figure.savefig(temporary, format=ending, dpi=150)
+        _save_figure(figure, path)
         terminal.out(str(path))
 
 
-def _images_of(config: RunConfig, words: str, data_root: Path | None) -> Tensor:
-    import numpy as np
-    import torch
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The page to write.  [default: the run's figures/report.html; of several runs, report.html here]",
+)
+@click.option("--images", type=click.IntRange(1, 400), default=64, show_default=True, help="Samples and real images.")
+@click.option("--steps", type=click.IntRange(2, 61), default=21, show_default=True, help="Positions of each slider.")
+@seed_option
+@device_option
+@data_root_option
+def report(
+    runs: tuple[str, ...], out: Path | None, images: int, steps: int, seed: int, device: str, data_root: Path | None
+) -> None:
+    """Make one page of a RUN, or of several side by side: scores, traversals with sliders, curves, settings.
 
+    RUN is a run directory, or one checkpoint in it. The page is a single file that needs no network: send it to anyone.
+    """
+    from ibgan_plugin.evaluation.report import write_report
+
+    path = write_report(runs, out, seed=seed, images=images, steps=steps, device=device, data_root=data_root)
+    terminal.note(f"{path.stat().st_size / 1e6:.1f} MB; opens in any browser, without a network")
+    terminal.out(str(path))
+
+
+def _base_codes(
+    loaded: Loaded, bases: int, images: str | None, per_factor: str | None, seed: int, data_root: Path | None
+) -> tuple[Tensor, list[str]]:
+    """The codes that a traversal starts from, and what each is called."""
+    from ibgan_plugin.evaluation.bases import encoded, named_images, one_per_value
+    from ibgan_plugin.evaluation.figures import base_codes
     from zoo.building import build_dataset
 
-    dataset = build_dataset(
-        default_registry(), config.dataset, data_root, config.settings.get("dataset", {}), typed=False
-    )
-    try:
-        indices = np.array([int(word) for word in words.split(",")], dtype=np.int64)
-    except ValueError:
-        raise UsageError(f"--images {words!r}: expected image numbers separated by commas") from None
-    if ((indices < 0) | (indices >= len(dataset))).any():
-        raise UsageError(f"--images {words!r}: {config.dataset} has images 0 to {len(dataset) - 1:,}")
-    return torch.from_numpy(dataset.images(indices)).permute(0, 3, 1, 2).float().div(255)
+    if images is None and per_factor is None:
+        return base_codes(loaded.model, bases, seed), [f"generated, seed {seed}, {i}" for i in range(bases)]
+    values = loaded.config.settings.get("dataset", {})
+    dataset = build_dataset(default_registry(), loaded.config.dataset, data_root, values, typed=False)
+    if per_factor is not None:
+        indices = one_per_value(dataset, per_factor)
+        return encoded(loaded.model, dataset, indices), [f"{per_factor} {value}" for value in range(len(indices))]
+    indices = named_images(dataset, images or "")
+    return encoded(loaded.model, dataset, indices), [f"image {index:,}" for index in indices]
+
+
+def _logged_kl(loaded: Loaded) -> list[float] | None:
+    """The KL of each code as the run logged it, for a model that offers no bounds but whose loss has the term."""
+    from ibgan_plugin.evaluation.logs import last_kl, read_log
+
+    return last_kl(read_log(loaded.run.path / "metrics.jsonl"), loaded.step) if loaded.run is not None else None
+
+
+def _save_figure(figure: Figure, path: Path) -> None:
+    from zoo.files import writing
+
+    with writing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=150)

@@ -2,103 +2,132 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import UsageError
+from ibgan_plugin.evaluation.legibility import COLOURS, DASHES, colour, dash, spread
+from ibgan_plugin.evaluation.logs import Log, Series, best, kl_series, read_log, scores, series
+from zoo.errors import UnknownNameError, UsageError
+from zoo.registry import default_registry
+from zoo.specs import MetricSpec
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, and line styles for print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_STYLES = ("-", "--", ":")
+_BOUNDS = {"mi_upper": "$I^U$", "mi_lower": "$I^L$"}
+# Scores of [0, 1] share an axis; these have units of their own.
+_OTHER_UNITS = ("fid", "mi_bounds", "unsupervised")
+_LABEL_POINTS = 8.5
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read a jsonl log; a half-written last line is left out. An empty list where there is no file."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "step" in record:
-            records.append(record)
-    return sorted(records, key=lambda record: record["step"])
+def plot_run(run: Path | str) -> Figure:
+    """Draw a run's terms, the KL of each r_i, and the scores, with the step of the best score across all panels.
 
-
-def plot_run(run: Path) -> Figure:
-    """Draw a run's terms, the KL of each r_i, and the scores with the best step marked.
+    Returns a matplotlib Figure; `figure.savefig("curves.pdf")` writes it. Every line has its name at its right end, and
+    differs from its neighbours in colour and in dashes. The best step is that of the run's first metric.
 
     Raises UsageError where there is nothing logged.
     """
     from matplotlib.figure import Figure
 
+    run = Path(run)
     log = read_log(run / "metrics.jsonl")
-    if not log:
+    if not log.records:
         raise UsageError(f"{run} has no metrics.jsonl with steps in it; name a run directory that has trained")
-    steps = [record["step"] for record in log]
-    scores = _scores(read_log(run / "evaluations.jsonl"))
-    with_kl = any("kl" in record for record in log)
-    panels = 1 + with_kl + bool(scores)
+    evaluated = {
+        name: points for name, points in scores(read_log(run / "evaluations.jsonl")).items() if name not in _OTHER_UNITS
+    }
+    each = kl_series(log)
+    panels = 1 + bool(each) + bool(evaluated)
     figure = Figure(figsize=(7, 2.6 * panels), layout="constrained")
-    axes = iter(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
+    axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
 
-    bounds = next(axes)
-    if "mi_upper" in log[0]:
-        names = {"mi_upper": "$I^U$", "mi_lower": "$I^L$"}
-    elif "mi_lower" in log[0]:
-        names = {"mi_lower": "$I^L$"}
-    else:
-        names = {key: key for key, value in log[0].items() if isinstance(value, float) and key != "steps_per_second"}
-    for index, (key, label) in enumerate(names.items()):
-        bounds.plot(steps, [record.get(key) for record in log], label=label, **_look(index))
-    bounds.set_ylabel("nats")
-    bounds.legend(frameon=False)
-
-    if with_kl:
-        each = next(axes)
-        dimensions = len(log[-1]["kl"])
-        last = log[-1]["kl"]
-        for index, dimension in enumerate(sorted(range(dimensions), key=lambda i: -last[i])):
-            values = [record["kl"][dimension] if "kl" in record else None for record in log]
-            each.plot(steps, values, label=f"$r_{{{dimension}}}$", **_look(index))
-        each.set_ylabel("KL of each $r_i$, nats")
-        each.legend(frameon=False, ncols=2, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-
-    if scores:
-        panel = next(axes)
-        for index, (metric, points) in enumerate(scores.items()):
-            at, score = zip(*points, strict=True)
-            panel.plot(at, score, marker="o", markersize=3, label=metric, **_look(index))
-            best = max(points, key=lambda point: point[1])
-            panel.annotate(f"{best[1]:.2f} at {best[0]:,}", best, textcoords="offset points", xytext=(4, 4))
-        panel.set_ylabel("score")
-        panel.legend(frameon=False)
-
-    figure.axes[-1].set_xlabel("steps")
-    figure.suptitle(run.resolve().name, fontsize="medium")
+    _draw(axes[0], _terms(log))
+    axes[0].set_ylabel("nats" if series(log, "mi_lower") else "terms")
+    if each:
+        # The largest first: it gets the first colour, and the line of a code that carries nothing a late one.
+        order = sorted(range(len(each)), key=lambda i: -(each[i].values[-1] if each[i] else 0.0))
+        _draw(axes[1], {f"$r_{{{i}}}$": each[i] for i in order})
+        axes[1].set_ylabel("KL of each $r_i$, nats")
+    if evaluated:
+        _draw(axes[-1], evaluated, marker="o", markersize=3)
+        axes[-1].set_ylabel("score")
+        _mark_the_best(axes, evaluated)
+    axes[-1].set_xlabel("steps")
+    figure.suptitle(run.resolve().name, fontsize="medium", parse_math=False)
     return figure
 
 
-def _scores(evaluations: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """metric -> (step, score), for the representation metrics: scores in [0, 1], larger is better."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for record in evaluations:
-        for metric, result in record.get("metrics", {}).items():
-            score = result.get("score")
-            if score is not None and metric not in ("fid", "mi_bounds", "unsupervised"):
-                found.setdefault(metric, []).append((record["step"], score))
-    return found
+def _terms(log: Log) -> dict[str, Series]:
+    """The bounds where the model has them, else all that was logged but the speed."""
+    bounds = {label: series(log, name) for name, label in _BOUNDS.items()}
+    found = {label: points for label, points in bounds.items() if points}
+    if found:
+        return found
+    names = dict.fromkeys(name for record in log.records for name in record)
+    terms = {name: series(log, name) for name in names if name not in ("step", "steps_per_second")}
+    return {name: points for name, points in terms.items() if points}
+
+
+def _draw(axes: Axes, lines: dict[str, Series], **more: Any) -> None:
+    """Draw lines, each with its name at its right end, and the names clear of each other."""
+    for index, (label, points) in enumerate(lines.items()):
+        axes.plot(points.steps, points.values, label=label, **_look(index), **more)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)
+    height = (
+        axes.get_figure().get_figheight() * 72 / len(axes.get_figure().axes) * 0.8
+    )  # of the panel, about, in points
+    gap = _LABEL_POINTS * 1.15 * (high - low) / height
+    drawn = [(index, label, points) for index, (label, points) in enumerate(lines.items()) if points]
+    if not drawn:
+        return
+    right = max(points.steps[-1] for _, _, points in drawn)
+    places = spread([points.values[-1] for _, _, points in drawn], gap, low, high)
+    for (index, label, points), place in zip(drawn, places, strict=True):
+        axes.annotate(
+            label,
+            xy=(points.steps[-1], points.values[-1]),
+            xytext=(right + 0.03 * (axes.get_xlim()[1] - axes.get_xlim()[0]), place),
+            annotation_clip=False,
+            color=COLOURS[colour(index)],
+            fontsize=_LABEL_POINTS,
+            va="center",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": COLOURS[colour(index)],
+                "linewidth": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 1,
+            },
+        )
+
+
+def _mark_the_best(axes: list[Axes], evaluated: dict[str, Series]) -> None:
+    """Write the best score of each metric beside its point; the first metric's step stands in all panels."""
+    for index, (name, points) in enumerate(evaluated.items()):
+        step, score = best(points, lower_is_better=_lower_is_better(name))
+        axes[-1].annotate(
+            f"{score:.2f} at {step:,.0f}",
+            (step, score),
+            textcoords="offset points",
+            xytext=(4, 4),
+            fontsize=_LABEL_POINTS,
+            color=COLOURS[colour(index)],
+        )
+        if index == 0:
+            for panel in axes:
+                panel.axvline(step, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+
+
+def _lower_is_better(metric: str) -> bool:
+    try:
+        return bool(default_registry().spec(MetricSpec, metric, typed=False).lower_is_better)
+    except UnknownNameError:  # the plugin that scored this run is not installed here
+        return False
 
 
 def _look(index: int) -> dict[str, Any]:
-    return {
-        "color": _COLOURS[index % len(_COLOURS)],
-        "linestyle": _STYLES[index // len(_COLOURS) % len(_STYLES)],
-        "linewidth": 1.2,
-    }
+    dashes = DASHES[dash(index)]
+    return {"color": COLOURS[colour(index)], "linestyle": (0, dashes) if dashes else "-", "linewidth": 1.3}

@@ -3,6 +3,9 @@
 A latent traversal takes base codes, moves one dimension at a time over a range and decodes: a dimension that stands for
 one factor changes one thing in the picture (the paper's Figures 5, 8, 9, 10). Works on anything with `generate`,
 `encode` and `decode`.
+
+`plot_*` return matplotlib Figures, for a paper or a notebook; `draw_*` and `image_grid` pictures with the model's own
+pixels.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,18 +24,23 @@ from PIL import Image, ImageDraw, ImageFont
 from zoo.errors import MetricError, UsageError
 from zoo.files import writing
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 GAP = 2
 KL_DRAWS = 2_000
+_INCHES = 0.36  # of one image in a figure
 
 
 @dataclass(frozen=True)
 class Traversal:
     """Decoded images of every base code with every dimension moved over every value, rows in the order shown."""
 
-    images: NDArray[np.uint8]  # (bases, D, values, H, W, 3)
-    dimensions: tuple[int, ...]  # (D,): which dimension each row moves
+    images: NDArray[np.uint8]  # (bases, rows, values, H, W, 3)
+    dimensions: tuple[int, ...]  # (rows,): which dimension each row moves
     values: tuple[float, ...]
-    kl: tuple[float, ...] | None  # (D,): nats, in the order of the rows; None where the model has none
+    kl: tuple[float, ...] | None  # (rows,): nats, in the order of the rows; None where the model has none
 
 
 def to_pixels(images: torch.Tensor) -> NDArray[np.uint8]:
@@ -43,13 +51,13 @@ def to_pixels(images: torch.Tensor) -> NDArray[np.uint8]:
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def image_grid(pixels: NDArray[np.uint8], columns: int | None = None) -> Image.Image:
-    """uint8 (n, H, W, 3) -> one picture, `columns` wide (default: about square), on a white ground."""
+def image_grid(pixels: NDArray[np.uint8], columns: int | None = None, *, ground: str | None = "white") -> Image.Image:
+    """uint8 (n, H, W, 3) -> one picture, `columns` wide (default: about square); `ground` None is transparent."""
     n, height, width, _ = pixels.shape
     columns = min(n, columns or math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
     size = (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP)
-    sheet = Image.new("RGB", size, "white")
+    sheet = Image.new("RGB", size, ground) if ground else Image.new("RGBA", size)
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         sheet.paste(Image.fromarray(image), (GAP + column * (width + GAP), GAP + row * (height + GAP)))
@@ -57,25 +65,33 @@ def image_grid(pixels: NDArray[np.uint8], columns: int | None = None) -> Image.I
 
 
 def traverse(
-    model: Any, codes: torch.Tensor, *, span: float = 3.0, steps: int = 11, kl: Sequence[float] | None = None
+    model: Any,
+    codes: torch.Tensor,
+    *,
+    span: float = 3.0,
+    steps: int = 11,
+    kl: Sequence[float] | None = None,
+    most: int | None = None,
 ) -> Traversal:
     """Move each dimension of (bases, D) codes from -span to span in `steps` values and decode.
 
-    With `kl` (D,), rows are ordered by it, largest first. Raises UsageError for a range or count that is none.
+    With `kl` (D,), rows are ordered by it, largest first. With `most`, only the first `most` rows are made.
+    Raises UsageError for a range or count that is none.
     """
     if not (span > 0 and steps >= 2):
         raise UsageError(f"a traversal needs a span above 0 and at least 2 steps, not {span} and {steps}")
     codes = codes.detach().float().cpu()
     bases, dimensions = codes.shape
     order = sorted(range(dimensions), key=lambda i: -kl[i]) if kl is not None else list(range(dimensions))
+    order = order[:most]
     values = torch.linspace(-span, span, steps)
-    moved = codes[:, None, None, :].repeat(1, dimensions, steps, 1)  # (bases, D, steps, D)
+    moved = codes[:, None, None, :].repeat(1, len(order), steps, 1)  # (bases, rows, steps, D)
     for row, dimension in enumerate(order):
         moved[:, row, :, dimension] = values
     decoded = torch.cat([model.decode(part).cpu() for part in moved.flatten(0, 2).split(256)])
     pixels = to_pixels(decoded)
     return Traversal(
-        images=pixels.reshape(bases, dimensions, steps, *pixels.shape[1:]),
+        images=pixels.reshape(bases, len(order), steps, *pixels.shape[1:]),
         dimensions=tuple(order),
         values=tuple(float(value) for value in values),
         kl=tuple(float(kl[i]) for i in order) if kl is not None else None,
@@ -97,6 +113,67 @@ def kl_of_each_code(model: Any, seed: int = 0) -> list[float] | None:
     except MetricError:
         return None
     return None if kl is None else [float(value) for value in kl]
+
+
+def reconstructions(model: Any, images: torch.Tensor) -> NDArray[np.uint8]:
+    """float32 (n, C, H, W) in [0, 1] -> uint8 (2, n, H, W, 3): the images, and what decode(encode(x)) makes of them."""
+    again = torch.cat([model.decode(model.encode(part)).cpu() for part in images.split(256)])
+    return np.stack([to_pixels(images), to_pixels(again)])
+
+
+def plot_samples(model: Any, num: int = 64, seed: int = 0) -> Figure:
+    """A matplotlib Figure of `num` generated images in a grid."""
+    pixels = to_pixels(model.generate(num, seed=seed))
+    columns = math.ceil(math.sqrt(num))
+    figure, (axes,) = _panels(columns, math.ceil(num / columns), 1, room=0.2)
+    _show(axes, pixels, columns)
+    return figure
+
+
+def plot_reconstructions(model: Any, images: torch.Tensor) -> Figure:
+    """A matplotlib Figure of float32 (n, C, H, W) images in [0, 1] above what decode(encode(x)) makes of them."""
+    pairs = reconstructions(model, images)
+    figure, (axes,) = _panels(pairs.shape[1], 2, 1, room=0.9)
+    _show(axes, pairs.reshape(-1, *pairs.shape[2:]), pairs.shape[1], rows=["real", "again"])
+    return figure
+
+
+def plot_traversal(traversal: Traversal, titles: Sequence[str] | None = None) -> Figure:
+    """A matplotlib Figure of a traversal: a row per dimension with its label, a panel per base code.
+
+    `titles` name the panels. Text stays text in a PDF or SVG, and images keep their pixels.
+    """
+    bases, dimensions, steps = traversal.images.shape[:3]
+    figure, panels = _panels(steps, dimensions, bases, room=1.2 if traversal.kl is None else 1.6)
+    for index, (axes, base) in enumerate(zip(panels, traversal.images, strict=True)):
+        labels = labels_of(traversal) if index == 0 else None
+        _show(axes, base.reshape(-1, *base.shape[2:]), steps, rows=labels)
+        ends_and_middle = sorted({0, steps // 2, steps - 1})
+        axes.set_xticks(
+            [GAP / 2 + (column + 0.5) * (base.shape[3] + GAP) for column in ends_and_middle],
+            [f"{traversal.values[column]:+.1f}" for column in ends_and_middle],
+        )
+        if titles is not None:
+            axes.set_title(titles[index], fontsize=9, parse_math=False)
+    return figure
+
+
+def _panels(columns: int, rows: int, panels: int, *, room: float) -> tuple[Figure, list[Axes]]:
+    """A figure for `panels` grids of images side by side, with `room` inches for labels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(panels * columns * _INCHES + room, rows * _INCHES + 0.5), layout="constrained")
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def _show(axes: Axes, pixels: NDArray[np.uint8], columns: int, rows: Sequence[str] | None = None) -> None:
+    axes.imshow(np.asarray(image_grid(pixels, columns)), interpolation="nearest")
+    axes.tick_params(length=0, labelsize=8)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    height = pixels.shape[1] + GAP
+    axes.set_yticks([GAP / 2 + (row + 0.5) * height for row in range(len(rows or ()))], rows or [])
+    axes.set_xticks([])
 
 
 def draw_traversal(traversal: Traversal) -> Image.Image:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+
+import zoo
+from zoo.run import RunDirectory
 
 
 class FactoredImages:
@@ -172,3 +179,65 @@ def no_network(monkeypatch) -> None:
     for name in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+SMALL_RUN = {"batch_size": 8, "log_every": 1, "device": "cpu", "precision": "fp32"}
+
+
+@pytest.fixture(scope="session")
+def ibgan_run(drawn: Path, tmp_path_factory) -> Path:
+    """A small IB-GAN after 4 steps on dSprites, with scores at 2 and 4; not to be written to.
+
+    Its last checkpoint has larger weights, so that codes and images differ as they would after long training.
+    """
+    out = tmp_path_factory.mktemp("runs") / "ibgan run"
+    settings = {"model.ngf": 4, "model.ndf": 4}
+    zoo.train(
+        "ibgan", "dsprites", out=out, steps=4, seed=3, settings=settings, data_root=drawn, save_every=2, **SMALL_RUN
+    )
+    model = zoo.load("ibgan", out, device="cpu")
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if weights.dim() > 1:
+                weights.mul_(16 if name.startswith("generator") else 8)
+    RunDirectory(out).save(4, model.state_dict(), {}, {})
+    with (out / "evaluations.jsonl").open("w") as file:
+        for step, factorvae, fid in ((2, 0.25, 90.0), (4, 0.5, 80.0), (4, 0.5, 95.0)):
+            protocol = {"votes": 800 if step == 4 else 300, "seed": 0}
+            metrics = {
+                "factorvae": {"score": factorvae, "num_active_dims": 3, "protocol": protocol},
+                "fid": {"score": fid, "protocol": {"num_images": 50_000}},
+            }
+            record = {"step": step, "dataset": "dsprites", "seed": 0, "metrics": metrics, "errors": {}}
+            file.write(json.dumps(record) + "\n")
+    return out
+
+
+@pytest.fixture(scope="session")
+def vae_run(drawn: Path, tmp_path_factory) -> Path:
+    """A small VAE after 2 steps on dSprites, never evaluated; not to be written to."""
+    out = tmp_path_factory.mktemp("runs") / "vae"
+    settings = {"model.ngf": 4, "model.z_dim": 3}
+    zoo.train("vae", "dsprites", out=out, steps=2, seed=0, settings=settings, data_root=drawn, **SMALL_RUN)
+    return out
+
+
+@pytest.fixture(scope="session")
+def gan_run(tmp_path_factory) -> tuple[Path, Path]:
+    """A small GAN after 2 steps on coloured photographs without factors, and the data root it needs."""
+    root = tmp_path_factory.mktemp("photographs")
+    (root / "image_folder").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        coarse = Image.fromarray(rng.integers(256, size=(4, 4, 3), dtype=np.uint8))
+        coarse.resize((64, 64)).save(root / "image_folder" / f"{i}.png")
+    out = root / "gan"
+    settings = {"model.ngf": 4, "model.ndf": 4, "model.z_dim": 40}
+    zoo.train("gan", "image_folder", out=out, steps=2, seed=0, settings=settings, data_root=root, **SMALL_RUN)
+    return out, root
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copy a run, to be written to."""
+    return lambda run: Path(shutil.copytree(run, tmp_path / "copies" / run.name))

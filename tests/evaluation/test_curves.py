@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
+from matplotlib.text import Text
 
-from ibgan_plugin.evaluation.curves import plot_run, read_log
+from ibgan_plugin.evaluation.curves import plot_run
 from zoo.errors import UsageError
 
 
@@ -26,16 +28,59 @@ def test_the_bounds_each_kl_and_the_scores_are_drawn(tmp_path):
 
     bounds, each, scores = plot_run(tmp_path).axes
 
-    lines = {line.get_label(): list(line.get_ydata()) for axes in (bounds, each, scores) for line in axes.lines}
+    lines = {
+        line.get_label(): list(line.get_ydata())
+        for axes in (bounds, each, scores)
+        for line in axes.lines
+        if not line.get_label().startswith("_")  # the line at the best step
+    }
     assert lines == {
         "$I^U$": [2.0, 4.0, 6.0],
         "$I^L$": [1.0, 2.0, 3.0],
-        "$r_{1}$": [0.2, 0.4, 0.6],  # the larger KL comes first in the legend
+        "$r_{1}$": [0.2, 0.4, 0.6],  # the larger KL comes first
         "$r_{0}$": [0.1, 0.2, 0.3],
         "factorvae": [0.3, 0.6, 0.5],
     }
     assert list(each.lines[0].get_ydata()) == [0.2, 0.4, 0.6]
-    assert [text.get_text() for text in scores.texts] == ["0.60 at 20"]
+    assert [text.get_text() for text in scores.texts] == ["factorvae", "0.60 at 20"]
+    assert [text.get_text() for text in each.texts] == ["$r_{1}$", "$r_{0}$"]
+
+
+def test_the_step_of_the_first_metrics_best_score_goes_through_all_panels(tmp_path):
+    records = [{"step": s, "mi_lower": s / 10, "kl": [s / 100]} for s in (10, 20, 30)]
+    evaluations = [
+        {"step": s, "metrics": {"mig": {"score": mig}, "sap": {"score": sap}}}
+        for s, mig, sap in ((10, 0.3, 0.9), (20, 0.6, 0.1), (30, 0.6, 0.1))
+    ]
+    write_run(tmp_path, records, evaluations)
+
+    for axes in plot_run(tmp_path).axes:
+        (through,) = (line for line in axes.lines if line.get_label().startswith("_"))
+        assert set(through.get_xdata()) == {20}
+
+
+def test_labels_do_not_cover_each_other_and_lines_differ_without_colour(tmp_path):
+    records = [{"step": s, "mi_lower": 1.0, "kl": [s / 30, *[0.001 * i for i in range(9)]]} for s in (10, 20, 30)]
+    write_run(tmp_path, records)
+    figure = plot_run(tmp_path)
+    figure.savefig(tmp_path / "curves.png")  # lays it out
+
+    each = figure.axes[1]
+    boxes = sorted((Text.get_window_extent(text) for text in each.texts), key=lambda box: box.y0)
+
+    assert len(boxes) == 10
+    # The boxes hold a little space above and below the letters.
+    assert all(above.y0 - below.y0 > 0.7 * below.height for below, above in itertools.pairwise(boxes))
+    looks = [(line.get_color(), line.get_linestyle(), line._unscaled_dash_pattern) for line in each.lines]
+    assert len({str(look) for look in looks}) == 10
+    assert all(a[2] != b[2] for a, b in itertools.pairwise(looks))
+
+
+def test_a_name_is_not_read_as_mathematics(tmp_path):
+    (tmp_path / "a$_{b").mkdir()
+    write_run(tmp_path / "a$_{b", [{"step": 1, "mi_lower": 1.0}])
+
+    plot_run(tmp_path / "a$_{b").savefig(tmp_path / "curves.png")
 
 
 def test_a_model_without_bounds_shows_its_terms(tmp_path):
@@ -49,7 +94,9 @@ def test_a_model_without_bounds_shows_its_terms(tmp_path):
 def test_a_half_written_line_is_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 2, "a": 1.0}\n{"step": 1, "a": 2.0}\n{"step": 3, "a"')
 
-    assert [record["step"] for record in read_log(tmp_path / "metrics.jsonl")] == [1, 2]
+    (axes,) = plot_run(tmp_path).axes
+
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines] == [([1, 2], [2.0, 1.0])]
 
 
 def test_a_folder_without_a_log_is_refused_in_one_line(tmp_path):

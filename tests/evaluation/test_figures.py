@@ -106,3 +106,67 @@ def test_the_picture_and_the_animation_hold_the_whole_traversal(tmp_path):
         assert animation.n_frames == 6  # there and back, the ends once
         assert animation.info["loop"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.gif", "t.png"]  # nothing half-written is left
+
+
+def test_only_the_first_rows_are_made_where_so_many_are_wanted():
+    traversal = figures.traverse(PaintsItsCode(), torch.zeros(2, 4), steps=3, kl=[0.1, 0.4, 0.3, 0.2], most=2)
+
+    assert traversal.dimensions == (1, 2)
+    assert traversal.kl == (0.4, 0.3)
+    assert traversal.images.shape == (2, 2, 3, 8, 8, 3)
+
+
+def test_a_grid_without_a_ground_is_transparent_between_the_images():
+    sheet = figures.image_grid(np.zeros((4, 8, 8, 3), np.uint8), ground=None)
+
+    alpha = np.asarray(sheet)[..., 3]
+    assert (alpha == 255).sum() == 4 * 64
+    assert alpha[0, 0] == 0
+
+
+def shown(axes):
+    """The picture in a panel of a figure."""
+    (image,) = axes.get_images()
+    assert image.get_interpolation() == "nearest"
+    return np.asarray(image.get_array())
+
+
+def test_the_figure_of_samples_holds_the_samples():
+    (axes,) = figures.plot_samples(PaintsItsCode(), num=5, seed=3).axes
+
+    pixels = figures.to_pixels(PaintsItsCode().generate(5, seed=3))
+    assert np.array_equal(shown(axes), np.asarray(figures.image_grid(pixels, columns=3)))
+
+
+def test_the_figure_of_a_traversal_has_a_panel_a_base_and_a_labelled_row_a_dimension(tmp_path):
+    traversal = figures.traverse(PaintsItsCode(), torch.eye(4)[:2], span=2.0, steps=5, kl=[0.1, 0.4, 0.3, 0.2])
+
+    figure = figures.plot_traversal(traversal, ["one", "a$_{"])
+
+    assert [axes.get_title() for axes in figure.axes] == ["one", "a$_{"]
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == [
+        "r1  0.40 nats",
+        "r2  0.30 nats",
+        "r3  0.20 nats",
+        "r0  0.10 nats",
+    ]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["-2.0", "+0.0", "+2.0"]
+    for axes, images in zip((left, right), traversal.images, strict=True):
+        assert np.array_equal(shown(axes), np.asarray(figures.image_grid(images.reshape(-1, 8, 8, 3), columns=5)))
+    # Each label stands beside its row, each value under its column.
+    for ticks, starts in ((left.get_yticks(), range(4)), (left.get_xticks(), (0, 2, 4))):
+        places = [figures.GAP + start * (8 + figures.GAP) for start in starts]
+        assert all(place <= tick <= place + 8 for tick, place in zip(ticks, places, strict=True))
+    figure.savefig(tmp_path / "t.pdf")
+    assert (tmp_path / "t.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_figure_of_reconstructions_has_the_images_above_what_is_made_of_them():
+    images = PaintsItsCode().generate(3, seed=1)
+
+    (axes,) = figures.plot_reconstructions(PaintsItsCode(), images).axes
+
+    pixels = figures.to_pixels(images)  # this model decodes exactly what it encoded
+    assert np.array_equal(shown(axes), np.asarray(figures.image_grid(np.concatenate([pixels, pixels]), columns=3)))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["real", "again"]

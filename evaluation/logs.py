@@ -1,0 +1,114 @@
+"""A run's logs as figures need them: finite numbers by step. A line that is no record is left out, and counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+
+_LARGEST = 1e300
+
+
+@dataclass(frozen=True)
+class Log:
+    """The records of a jsonl log, ordered by step (equal steps as written), and how many lines were no record."""
+
+    records: tuple[dict[str, Any], ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity over the steps at which it was logged."""
+
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+
+def read_log(path: Path) -> Log:
+    """Read metrics.jsonl or evaluations.jsonl. No record where there is no file; ZooError if it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return Log(())
+    except OSError as error:
+        raise ZooError(f"cannot read {path}: {error.strerror}") from None
+    lines = [line for line in lines if line.strip()]
+    records = [record for record in map(_record, lines) if record is not None]
+    return Log(tuple(sorted(records, key=lambda record: record["step"])), len(lines) - len(records))
+
+
+def number(value: Any) -> float | None:
+    """Return a JSON value as a finite float, or None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
+        return None
+    return float(value)
+
+
+def series(log: Log, name: str) -> Series:
+    """Return a logged quantity over the steps; the records that lack it are left out."""
+    return _series((record["step"], number(record.get(name))) for record in log.records)
+
+
+def kl_series(log: Log) -> list[Series]:
+    """Return the KL of each r_i over the steps, by i; none where the run logs none.
+
+    Records of another number of dimensions than the last one are left out.
+    """
+    logged = [(record["step"], record["kl"]) for record in log.records if isinstance(record.get("kl"), list)]
+    if not logged:
+        return []
+    dimensions = len(logged[-1][1])
+    logged = [(step, values) for step, values in logged if len(values) == dimensions]
+    return [_series((step, number(values[i])) for step, values in logged) for i in range(dimensions)]
+
+
+def last_kl(log: Log, step: float) -> list[float] | None:
+    """Return the KL of each code dimension as logged last up to a step; None where none was logged."""
+    for record in reversed(log.records):
+        if record["step"] <= step and isinstance(record.get("kl"), list):
+            values = [number(value) for value in record["kl"]]
+            if values and None not in values:
+                return [value for value in values if value is not None]
+    return None
+
+
+def scores(log: Log) -> dict[str, Series]:
+    """Return the scores of each metric over the steps, the metrics in the order they first came."""
+    points: dict[str, list[tuple[float, float | None]]] = {}
+    for record in log.records:
+        metrics = record.get("metrics")
+        for name, result in metrics.items() if isinstance(metrics, dict) else ():
+            if isinstance(result, dict):
+                points.setdefault(name, []).append((record["step"], number(result.get("score"))))
+    found = {name: _series(of_metric) for name, of_metric in points.items()}
+    return {name: of_metric for name, of_metric in found.items() if of_metric}
+
+
+def best(points: Series, *, lower_is_better: bool = False) -> tuple[float, float]:
+    """Return the (step, score) of the best score, the first of equals."""
+    pairs = zip(points.steps, points.values, strict=True)
+    return (min if lower_is_better else max)(pairs, key=lambda pair: pair[1])
+
+
+def _series(points: Iterable[tuple[float, float | None]]) -> Series:
+    kept = [(step, value) for step, value in points if value is not None]
+    return Series(tuple(step for step, _ in kept), tuple(value for _, value in kept))
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    step = number(record.get("step"))
+    return None if step is None or step < 0 else record

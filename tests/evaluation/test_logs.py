@@ -1,0 +1,82 @@
+"""Logs as a run writes them, and as a killed run, another program or a stranger may leave them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ibgan_plugin.evaluation.logs import Series, best, kl_series, last_kl, number, read_log, scores, series
+
+LINES = [
+    json.dumps({"step": 20, "mi_lower": 1.0, "kl": [0.1, 0.2]}),
+    json.dumps({"step": 10, "mi_lower": 0.5, "kl": [0.3, 0.4], "late": None}),
+    "",
+    '{"step": 30, "mi_lo',
+    "[1, 2]",
+    '{"step": "40"}',
+    '{"step": true}',
+    '{"step": NaN}',
+    '{"step": -1}',
+    '{"step": 1e999}',
+    "[" * 100_000,
+    json.dumps({"step": 50, "mi_lower": "high", "kl": [0.5, "x"]}),
+]
+
+
+@pytest.fixture
+def log(tmp_path):
+    (tmp_path / "log.jsonl").write_text("\n".join(LINES))
+    return read_log(tmp_path / "log.jsonl")
+
+
+def test_records_come_by_step_and_what_is_none_is_counted(log):
+    assert [record["step"] for record in log.records] == [10, 20, 50]
+    assert log.left_out == 8
+
+
+def test_no_file_is_no_record(tmp_path):
+    assert read_log(tmp_path / "absent.jsonl").records == ()
+
+
+def test_series_hold_finite_numbers_only(log):
+    assert series(log, "mi_lower") == Series((10.0, 20.0), (0.5, 1.0))
+    assert not series(log, "late")
+    assert kl_series(log) == [Series((10.0, 20.0, 50.0), (0.3, 0.1, 0.5)), Series((10.0, 20.0), (0.4, 0.2))]
+
+
+@pytest.mark.parametrize(("step", "kl"), [(9, None), (10, [0.3, 0.4]), (25, [0.1, 0.2]), (99, [0.1, 0.2])])
+def test_the_last_kl_up_to_a_step(log, step, kl):
+    assert last_kl(log, step) == kl
+
+
+def test_records_of_another_number_of_codes_are_left_out(tmp_path):
+    lines = [{"step": 1, "kl": [1.0]}, {"step": 2, "kl": [2.0, 3.0]}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert kl_series(read_log(tmp_path / "log.jsonl")) == [Series((2.0,), (2.0,)), Series((2.0,), (3.0,))]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, 1.0), (0.5, 0.5), (True, None), ("1", None), (None, None), (float("nan"), None), (10**400, None), ([], None)],
+)
+def test_a_number_is_finite(value, expected):
+    assert number(value) == expected
+
+
+def test_scores_by_metric(tmp_path):
+    lines = [
+        {"step": 2, "metrics": {"fid": {"score": 9.0}, "mig": {"score": None}, "sap": "broken"}},
+        {"step": 1, "metrics": {"fid": {"score": 7.0}}},
+        {"step": 3, "metrics": {"fid": {"score": 7.0}}},
+        {"step": 4, "metrics": ["fid"]},
+        {"step": 5},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    found = scores(read_log(tmp_path / "log.jsonl"))
+
+    assert found == {"fid": Series((1.0, 2.0, 3.0), (7.0, 9.0, 7.0))}
+    assert best(found["fid"]) == (2.0, 9.0)
+    assert best(found["fid"], lower_is_better=True) == (1.0, 7.0)
