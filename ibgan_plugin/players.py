@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.device import Backend
-from zoo.errors import CheckpointError, UsageError
+from zoo.errors import CheckpointError, UsageError, shown
 from zoo.randomness import derived_seed
 
 
@@ -101,30 +101,44 @@ class PlayersTrainer:
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Take a `state()` back. Raises CheckpointError if it is another trainer's."""
         left, steps_done = dict(tensors), values.get("steps_done")
-        if not isinstance(steps_done, int):
-            raise CheckpointError(f"trainer state has steps_done {steps_done!r}; it is of another trainer")
+        if type(steps_done) is not int or steps_done < 0:
+            raise CheckpointError(f"trainer state has steps_done {shown(steps_done)}; it is of another trainer")
         for name, tensor in self._loss_state().items():
-            if f"loss/{name}" not in left or left[f"loss/{name}"].shape != tensor.shape:
+            found = left.pop(f"loss/{name}", None)
+            if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
                 raise CheckpointError(
-                    f"trainer state has no loss/{name} of shape {tuple(tensor.shape)}; it is of another loss"
+                    f"trainer state has no loss/{name} of shape {tuple(tensor.shape)} and {tensor.dtype}; it is of "
+                    "another loss"
                 )
-            tensor.copy_(left.pop(f"loss/{name}"))
+            tensor.copy_(found)
+        of_parameter: dict[str, dict[str, Tensor]] = {}
+        for key in left:
+            prefix, _, quantity = key.rpartition("/")
+            of_parameter.setdefault(prefix, {})[quantity] = left[key]
         for player, optimiser in self.optimisers.items():
+            scalar = self._quantities(player)
             for name, parameter in self.parameters[player].items():
-                prefix = f"{player}/{name}/"
-                state = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
-                if steps_done and not state:
-                    raise CheckpointError(f"trainer state has nothing of {prefix}; it is of another model or loss")
+                prefix = f"{player}/{name}"
+                state = of_parameter.pop(prefix, {})
+                if steps_done and not scalar.keys() <= state.keys():
+                    lost = ", ".join(sorted(scalar.keys() - state.keys()))
+                    raise CheckpointError(f"trainer state has no {lost} of {prefix}; it is of another model or loss")
                 for quantity, value in state.items():
-                    if value.dim() and value.shape != parameter.shape:
-                        raise CheckpointError(
-                            f"trainer state {prefix}{quantity} has shape {tuple(value.shape)}, "
-                            f"expected {tuple(parameter.shape)}; the checkpoint is of another model"
-                        )
+                    _check(f"{prefix}/{quantity}", value, parameter, scalar=scalar.get(quantity))
                     optimiser.state[parameter][quantity] = _like(value, parameter)
-        if left:
-            raise CheckpointError(f"trainer state has {len(left)} unknown tensors, such as {sorted(left)[0]!r}")
+        if of_parameter:
+            raise CheckpointError(
+                f"trainer state has unknown tensors for {len(of_parameter)} names, such as {shown(min(of_parameter))}"
+            )
         self.steps_done = steps_done
+
+    def _quantities(self, player: str) -> dict[str, bool]:
+        """What a player's optimiser gathers for each parameter, and whether that is one number: seen by trying it."""
+        trial = nn.Parameter(torch.zeros(2))
+        trial.grad = torch.zeros(2)
+        optimiser = self._optimiser(player, [trial])
+        optimiser.step()
+        return {quantity: torch.as_tensor(value).dim() == 0 for quantity, value in optimiser.state[trial].items()}
 
     def _loss_state(self) -> dict[str, Tensor]:
         return self.loss.state_dict() if isinstance(self.loss, nn.Module) else {}
@@ -137,6 +151,20 @@ def owned(modules: list[nn.Module]) -> dict[str, nn.Parameter]:
         for index, module in enumerate(modules)
         for name, parameter in module.named_parameters()
     }
+
+
+def _check(name: str, value: Tensor, parameter: nn.Parameter, *, scalar: bool | None) -> None:
+    """Raise CheckpointError for a tensor that an optimiser cannot go on from. `scalar` None: it does not ask for it."""
+    if scalar is None:
+        scalar = value.dim() == 0
+    shape = torch.Size() if scalar else parameter.shape
+    if value.shape != shape or value.dtype != torch.float32:
+        raise CheckpointError(
+            f"trainer state {name} is {tuple(value.shape)} {value.dtype}, expected {tuple(shape)} torch.float32; the "
+            "checkpoint is of another model"
+        )
+    if not bool(torch.isfinite(value).all()) or (scalar and float(value) < 0):
+        raise CheckpointError(f"trainer state {name} holds numbers that no training leaves")
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

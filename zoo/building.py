@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +14,18 @@ import torch
 from zoo import settings
 from zoo.config import RunConfig
 from zoo.device import Backend
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, UsageError, ZooError, shown
 from zoo.randomness import derived_seed
 from zoo.registry import Registry, resolve
 from zoo.run import Checkpoint
 from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
+from zoo.untrusted import said
 
 if TYPE_CHECKING:
     from zoo.interfaces import Dataset
+
+_LARGEST_HEADER = 8 * 2**20  # bytes, of a safetensors file
+_SMALL_MODEL = 128 * 2**20  # bytes; one of this size does no harm, whatever the checkpoint then holds
 
 
 def build_dataset(
@@ -26,30 +33,46 @@ def build_dataset(
 ) -> Dataset:
     """Open a dataset."""
     target = resolve(registry.spec(DatasetSpec, name, typed=typed).target)
-    dataset: Dataset = target(data_root, **settings.validated(target, values, "dataset"))
+    values = settings.validated(target, values, "dataset")
+    with _blaming_settings(f"dataset {name!r}"):
+        dataset: Dataset = target(data_root, **values)
     return dataset
 
 
-def build_model(registry: Registry, config: RunConfig, backend: Backend, *, typed: bool = True) -> Any:
-    """Make a model with fresh weights, which depend on the run's seed alone; the caller's random state is untouched."""
+def build_model(
+    registry: Registry,
+    config: RunConfig,
+    backend: Backend,
+    *,
+    typed: bool = True,
+    checkpoint: Checkpoint | None = None,
+) -> Any:
+    """Make a model with fresh weights, which depend on the run's seed alone; the caller's random state is untouched.
+
+    Raises UsageError for settings that make no model, or one larger than the machine's memory, and CheckpointError for
+    one much larger than the weights of `checkpoint`, both before it is made.
+    """
     if config.image_shape is None:
         raise CheckpointError("the configuration has no image_shape; it was never trained with")
     target = resolve(registry.spec(ModelSpec, config.model, typed=typed).target)
     values = settings.validated(target, config.settings.get("model", {}), "model")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "initial weights"))
-        model = target(config.image_shape, **values)
-    return backend.place(model)
+    _check_size(config.model, partial(target, config.image_shape, **values), checkpoint)
+    with _blaming_settings(f"model {config.model!r}"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(config.seed, "initial weights"))
+            model = target(config.image_shape, **values)
+        return backend.place(model)
 
 
 def build_loss(registry: Registry, config: RunConfig, backend: Backend, *, typed: bool = True) -> Any:
     """Make the loss; networks of its own are seeded and placed like the model's."""
     target = resolve(registry.spec(LossSpec, config.loss, typed=typed).target)
     values = settings.validated(target, config.settings.get("loss", {}), "loss")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "initial weights of the loss"))
-        loss = target(**values)
-    return backend.place(loss) if isinstance(loss, torch.nn.Module) else loss
+    with _blaming_settings(f"loss {config.loss!r}"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(config.seed, "initial weights of the loss"))
+            loss = target(**values)
+        return backend.place(loss) if isinstance(loss, torch.nn.Module) else loss
 
 
 def build_trainer(
@@ -58,16 +81,23 @@ def build_trainer(
     """Make the trainer."""
     target = resolve(registry.spec(TrainerSpec, config.trainer, typed=typed).target)
     values = settings.validated(target, config.settings.get("trainer", {}), "trainer")
-    return target(model, loss, seed=config.seed, backend=backend, **values)
+    with _blaming_settings(f"trainer {config.trainer!r}"):
+        return target(model, loss, seed=config.seed, backend=backend, **values)
 
 
 def load_weights(model: Any, checkpoint: Checkpoint) -> None:
     """Give a model a checkpoint's weights. Raises CheckpointError, one line, if they are another model's."""
-    tensors = checkpoint.tensors("model.safetensors")
     expected = model.state_dict()
+    size = _bytes_of(expected.values())
+    if checkpoint.size("model.safetensors") > size + _LARGEST_HEADER:
+        raise CheckpointError(
+            f"{checkpoint.path} holds another model's weights: {checkpoint.size('model.safetensors'):,} bytes, "
+            f"expected {size:,}"
+        )
+    tensors = checkpoint.tensors("model.safetensors")
     problems = [
         *(f"{name} is missing" for name in expected.keys() - tensors.keys()),
-        *(f"{name} is unknown" for name in tensors.keys() - expected.keys()),
+        *(f"{shown(name)} is unknown" for name in tensors.keys() - expected.keys()),
         *(
             f"{name} is {tuple(tensors[name].shape)} {tensors[name].dtype}, expected {tuple(value.shape)} {value.dtype}"
             for name, value in expected.items()
@@ -77,4 +107,58 @@ def load_weights(model: Any, checkpoint: Checkpoint) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CheckpointError(f"{checkpoint.path} holds another model's weights: {sorted(problems)[0]}{more}")
+    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise CheckpointError(f"{checkpoint.path} holds weights that are not finite: {broken[0]}")
     model.load_state_dict(tensors)
+
+
+def load_trainer(trainer: Any, checkpoint: Checkpoint) -> None:
+    """Give a trainer a checkpoint's state. Raises CheckpointError, one line, if it is another trainer's."""
+    tensors = checkpoint.tensors("trainer.safetensors")
+    try:
+        trainer.load(tensors, checkpoint.state["trainer"])
+    except ZooError:
+        raise
+    except Exception as error:  # a trainer may come from another plugin, and the state from anywhere
+        raise CheckpointError(
+            f"{checkpoint.path} holds a state that {type(trainer).__name__} cannot go on from: "
+            f"{type(error).__name__}: {said(error)}"
+        ) from error
+
+
+def _check_size(name: str, make: Callable[[], Any], checkpoint: Checkpoint | None) -> None:
+    """Refuse a model that is too large, before any memory is taken for it."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # tensors without content
+            size = _bytes_of(make().state_dict().values())
+    except Exception:  # some models cannot be made so; they are made for real then, and show what is wrong with them
+        return
+    if checkpoint is not None and size > 2 * checkpoint.size("model.safetensors") + _SMALL_MODEL:
+        raise CheckpointError(
+            f"{checkpoint.path} holds another model's weights: {checkpoint.size('model.safetensors'):,} bytes, "
+            f"where its configuration makes a model of {size:,}"
+        )
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise UsageError(
+            f"model {name!r} would have {size:,} bytes of weights, and this machine has {memory:,} of memory; choose "
+            "smaller settings"
+        )
+
+
+@contextmanager
+def _blaming_settings(what: str) -> Iterator[None]:
+    """Turn what a target raises for settings that are each allowed, and together impossible, into one line."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:  # a target may come from another plugin
+        raise UsageError(
+            f"{what} cannot be made with these settings: {type(error).__name__}: {said(error)} (ZOO_DEBUG=1 shows more)"
+        ) from error
+
+
+def _bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

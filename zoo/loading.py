@@ -41,6 +41,6 @@ def load_checkpoint(registry: Registry, model_name: str, checkpoint: Path | str,
     config = found.run.config
     if config.model != model_name:
         raise CheckpointError(f"{checkpoint} holds a model {config.model!r}, not {model_name!r}; name it instead")
-    model = build_model(registry, config, Backend.choose(device, "fp32"))
+    model = build_model(registry, config, Backend.choose(device, "fp32"), checkpoint=found)
     load_weights(model, found)
     return Loaded(model.eval(), config, found.path, found.step, found.run)

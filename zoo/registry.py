@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, TypeVar, cast
 
-from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, UsageError, unknown
+from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, UsageError, shown, unknown
 from zoo.plugins import Plugin, PluginManager
 from zoo.specs import KINDS, Spec
 
@@ -71,18 +71,21 @@ def resolve(target: str) -> Any:
     """Import `package.module:attribute`. Raises UsageError or PluginError with what failed."""
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
-        raise UsageError(f"{target!r} is no target: expected package.module:attribute")
+        raise UsageError(f"{shown(target)} is no target: expected package.module:attribute")
+    written = shown(target)[1:-1]
     try:
         found = importlib.import_module(module_name)
     except ImportError as error:
-        raise PluginError(f"cannot import {target}: {error}; is its package, or its extra, installed?") from error
-    except Exception as error:  # a module can fail in any way while it is imported
-        raise PluginError(f"cannot import {target}: {type(error).__name__}: {error}") from error
+        raise PluginError(f"cannot import {written}: {error}; is its package, or its extra, installed?") from error
+    except (Exception, SystemExit) as error:  # a module can fail in any way while it is imported
+        raise PluginError(f"cannot import {written}: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise PluginError(f"{target}: {module_name} has no {attribute!r}") from None
+            raise PluginError(f"{written}: {module_name} has no {attribute!r}") from None
+        except Exception as error:  # a module may compute what it offers
+            raise PluginError(f"cannot import {written}: {type(error).__name__}: {error}") from error
     return found
 
 

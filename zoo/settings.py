@@ -7,12 +7,13 @@ and the conversion of command-line words ("1e-4", "none", "true").
 from __future__ import annotations
 
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from zoo.errors import SettingError, unknown
+from zoo.errors import SettingError, UsageError, shown, unknown
 
 # What the host passes itself; never a setting.
 RESERVED = frozenset({"seed", "backend", "progress"})
@@ -21,9 +22,13 @@ RESERVED = frozenset({"seed", "backend", "progress"})
 def settings_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the settings that a target declares, in order, with annotations resolved."""
     function = target.__init__ if inspect.isclass(target) else target
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # it is no function, or one of C's that does not say
+        raise UsageError(f"{shown(repr(target))[1:-1]} is nothing that can be called with settings") from None
     declared = {
         name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
+        for name, parameter in parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in RESERVED
     }
     # Only these annotations are resolved: the others may name what is imported for type checkers alone.
@@ -60,11 +65,13 @@ def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str)
                     continue
             checked[name] = adapter.validate_python(value)
         except ValidationError as error:
-            raise SettingError(f"{where}.{name}={value}: {reason(error)}") from None
+            written = shown(value)[1:-1] if isinstance(value, str) else shown(value)
+            raise SettingError(f"{where}.{name}={written}: {reason(error)}") from None
     return checked
 
 
 def reason(error: Any) -> str:
     """Return a pydantic ValidationError as one line."""
-    problems = dict.fromkeys(problem["msg"][:1].lower() + problem["msg"][1:] for problem in error.errors())
-    return "; ".join(problems)
+    found = error.errors(include_url=False, include_input=False)
+    problems = dict.fromkeys(problem["msg"][:1].lower() + problem["msg"][1:] for problem in found)
+    return "; ".join(itertools.islice(problems, 5))

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 from zoo.errors import ZooError, shown
 from zoo.untrusted import LARGEST_ZIP_DIRECTORY, Bounded
 
+_NUMBERS = ("Double", "Float", "Half", "BFloat16", "Bool", "Long", "Int", "Short", "Char", "Byte")
+
 # What state dicts, optimisers' states and dicts of plain values are pickled as. torch.load would build more than
 # that: a bytearray, for one, of as many bytes as the file says.
 ALLOWED = frozenset(
@@ -25,8 +27,8 @@ ALLOWED = frozenset(
         "torch._utils _rebuild_tensor",
         "torch._utils _rebuild_tensor_v2",
         "torch._utils _rebuild_parameter",
-        *(f"torch {kind}Storage" for kind in ("Double", "Float", "Half", "BFloat16", "Bool")),
-        *(f"torch {kind}Storage" for kind in ("Long", "Int", "Short", "Char", "Byte")),
+        *(f"torch {kind}Storage" for kind in _NUMBERS),
+        *(f"torch.cuda {kind}Storage" for kind in _NUMBERS),
     }
 )
 LARGEST_PICKLE = 2 * 2**20  # bytes; a state dict of a thousand tensors is a tenth of that

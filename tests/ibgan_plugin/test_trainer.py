@@ -375,8 +375,8 @@ def test_a_state_of_another_kind_is_refused_in_one_line(build, squares):
     with pytest.raises(CheckpointError, match="another model"):
         wide.trainer.load(*state["ibgan"])
     tensors, values = state["ibgan"]
-    lost = next(iter(tensors)).rsplit("/", 1)[0] + "/"
-    with pytest.raises(CheckpointError, match=f"nothing of {lost}"):
+    lost = next(iter(tensors)).rsplit("/", 1)[0]
+    with pytest.raises(CheckpointError, match=f"no .*square_avg.* of {lost}"):
         build("ibgan").trainer.load({n: t for n, t in tensors.items() if not n.startswith(lost)}, values)
     with pytest.raises(CheckpointError, match="steps_done"):
         build("ibgan").trainer.load(tensors, {})

@@ -237,7 +237,7 @@ def test_another_model_dataset_or_preset_is_no_resuming(registry: Registry) -> N
         (b'{"format": 2}', "is no run configuration: format: input should be 1"),
         ("steps", "is no run configuration: steps: input should be greater than 0"),
         ("extra", "is no run configuration: surprise: extra inputs are not permitted"),
-        ("nan", "is no run configuration: "),
+        ("nan", "is not JSON: it holds NaN"),
     ],
     ids=str,
 )
