@@ -294,7 +294,7 @@ class Conductor:
             return True
         if not one.job.done():
             return False
-        if self.executor == "slurm" and not one.job.paths.result_pickle.exists():
+        if self.executor == "slurm" and not self._stopped_by and not one.job.paths.result_pickle.exists():
             one.ended = one.ended or time.monotonic()
             return time.monotonic() - one.ended > _RESULT_MAY_LAG
         return True

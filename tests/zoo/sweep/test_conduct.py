@@ -61,16 +61,16 @@ def starts(run: Path) -> list[str]:
 
 def test_in_this_process(one_thread: None, drawn: Path, plan: Callable[..., Plan], tmp_path: Path) -> None:
     """submitit's debug executor; the runs are those that `zoo train` and `zoo eval` make."""
-    wanted = plan(models=["ibgan", "gan"], seeds=[0, 1], metrics=["mi_bounds"], metric_settings=QUICK)
+    wanted = plan(models=["ibgan", "vae"], seeds=[0, 1], metrics=["mi_bounds"], metric_settings=QUICK)
     found = conducted(wanted, tmp_path / "sweep", data_root=drawn)
-    # A GAN has no bounds, and its failure is its own.
-    states = {row.run.name: row.state for row in found.rows}
-    assert states == {
+    # A VAE has no such bounds: that costs its own rows.
+    assert {row.run.name: row.state for row in found.rows} == {
         "ibgan-dsprites-seed=0": "finished",
         "ibgan-dsprites-seed=1": "finished",
-        "gan-dsprites-seed=0": "failed",
-        "gan-dsprites-seed=1": "failed",
-    } or set(states.values()) == {"finished"}
+        "vae-dsprites-seed=0": "failed",
+        "vae-dsprites-seed=1": "failed",
+    }
+    assert all(row.error.startswith("mi_bounds: mi_bounds is not defined for VAE") for row in found.failed)
     straight = zoo.train(
         "ibgan",
         "dsprites",
@@ -256,7 +256,6 @@ def test_the_submission_to_slurm(
             "additional_parameters": {"reservation": "mine"},
         },
     )
-    states = iter(["PENDING", "CANCELLED"])
 
     def cancelled(*_: object) -> None:  # while the sweep looks on
         for file in slurm.glob("*.state"):
@@ -264,7 +263,6 @@ def test_the_submission_to_slurm(
 
     monkeypatch.setattr("zoo.terminal.LiveTable.show", cancelled)
     found = conducted(wanted, tmp_path / "sweep", executor="slurm", jobs=2, data_root=drawn)
-    assert next(states) == "PENDING"
     (script,) = slurm.glob("*.sh")
     lines = script.read_text().splitlines()
     folder = (tmp_path / "sweep" / "jobs").resolve()
