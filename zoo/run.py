@@ -36,7 +36,7 @@ _NAMES = ("config.json", "metrics.jsonl", "evaluations.jsonl", "owner.json", "ru
 
 # What a file from elsewhere may claim.
 _LARGEST_STEP = 2**53
-_LONGEST_LINE = 8 * 2**20  # bytes
+_LONGEST_LINE = 8 * 2**20  # bytes; an evaluation has a few thousand
 # Optimisers gather two tensors a weight, and averages of weights are one more; losses may bring networks of their own.
 _LARGEST_TRAINER, _LARGEST_RATIO = 384 * 2**20, 64
 
@@ -230,7 +230,7 @@ class RunDirectory:
         A line that is not whole (the last one of a killed run) is left out.
         """
         path = self.path / file
-        found = map(_record, _lines(path)) if exists(path) else ()
+        found = map(log_record, log_lines(path)) if exists(path) else ()
         return [record for record in found if record is not None]
 
     def forget_after(self, step: int) -> None:
@@ -239,10 +239,10 @@ class RunDirectory:
             shutil.rmtree(left, ignore_errors=True)
         for file in ("metrics.jsonl", "evaluations.jsonl"):
             path = self.path / file
-            if not exists(path) or all(_step_of(line) <= step for line in _lines(path)):
+            if not exists(path) or all(_step_of(line) <= step for line in log_lines(path)):
                 continue
             with writing(path) as temporary, temporary.open("wb") as kept:
-                kept.writelines(line for line in _lines(path) if _step_of(line) <= step)
+                kept.writelines(line for line in log_lines(path) if _step_of(line) <= step)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -334,15 +334,15 @@ def _sha256_of(state: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a log. One that is longer than any comes in parts, none of which is a record."""
+def log_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a log; one that is longer than any in parts, which are no records. ZooError where it fails."""
     with open_file(path, ZooError, links=False) as log:
         while line := log.readline(_LONGEST_LINE):
             yield line
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    """The record in a log line; None where it is not whole, or is none that a run would write."""
+def log_record(line: bytes) -> dict[str, Any] | None:
+    """The record in a line of a log, with its `step`; None where it is not whole, or is none that a run would write."""
     try:
         record = parse_json(line)
     except ValueError:
@@ -354,5 +354,5 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 def _step_of(line: bytes) -> float:
     """The step of a log line; a half-written last line counts as later than everything."""
-    record = _record(line)
+    record = log_record(line)
     return float("inf") if record is None else float(record["step"])

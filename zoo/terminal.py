@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from zoo.errors import one_line
+
 QUIET_SECONDS = 2.0
 PLAIN_LINE_SECONDS = 15.0
 
@@ -21,7 +23,7 @@ PLAIN_LINE_SECONDS = 15.0
 def note(message: str) -> None:
     """Print one line for a person (a hint, a path, a state) on stderr. A terminal that is gone stops no work."""
     with suppress(OSError):
-        print(message, file=sys.stderr, flush=True)  # noqa: T201  # this module is where printing is done
+        print(one_line(message), file=sys.stderr, flush=True)  # noqa: T201  # this module is where printing is done
 
 
 def warn(message: str) -> None:
@@ -30,8 +32,9 @@ def warn(message: str) -> None:
 
 
 def out(text: str) -> None:
-    """Print data on stdout."""
-    print(text, flush=True)  # noqa: T201  # this module is where printing is done
+    """Print data on stdout. What its encoding cannot write, such as bytes of a path that are no text, is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201  # printing is done here
 
 
 def out_json(document: Any) -> None:
@@ -45,15 +48,21 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str |
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, highlight=False)
+    # What a file or a person wrote is text: no markup, and nothing that speaks to the terminal.
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 160  # a log or a pipe has no width of its own; rich would fold at 80
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=title and _printable(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
-        grid.add_column(header, overflow="fold")
+        grid.add_column(_printable(header), overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(_printable, row))
     console.print(grid)
+
+
+def _printable(cell: str) -> str:
+    """A cell whose lines are one line each, without control characters."""
+    return "\n".join(map(one_line, cell.split("\n")))
 
 
 class Progress:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ZooError
 from zoo.run import Checkpoint, RunDirectory
+from zoo.untrusted import open_file, parse_json
 
 _TAIL = 64 * 2**10
 
@@ -38,9 +38,9 @@ def logged(run: RunDirectory) -> tuple[int, float | None]:
     """The last step in metrics.jsonl and the steps per second there; only the end of the file is read."""
     for line in reversed(_last_lines(run.path / "metrics.jsonl")):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             return int(record["step"]), float(record["steps_per_second"])
-        except (ValueError, KeyError, TypeError):  # cut short, or not ours
+        except (ValueError, KeyError, TypeError, OverflowError):  # cut short, or not ours
             continue
     return 0, None
 
@@ -54,9 +54,11 @@ def evaluations(run: RunDirectory, step: int, asked: Asked) -> dict[str, dict[st
     for record in run.records("evaluations.jsonl"):
         if record["step"] != step or "checkpoint" not in record or record.get("seed") != asked.seed:
             continue
-        given = record.get("settings", {})
+        given, results = record.get("settings", {}), record.get("metrics", {})
+        if not isinstance(given, dict) or not isinstance(results, dict):
+            continue
         for metric in asked.metrics:
-            result = record.get("metrics", {}).get(metric)
+            result = results.get(metric)
             if isinstance(result, dict) and given.get(metric, {}) == asked.settings.get(metric, {}):
                 found[metric] = result
     return found
@@ -81,11 +83,11 @@ def folders_with_runs(*parents: Path) -> Iterable[RunDirectory]:
             yield RunDirectory(config.parent)
 
 
-def _last_lines(path: Path) -> list[str]:
+def _last_lines(path: Path) -> list[bytes]:
     try:
-        with path.open("rb") as file:
+        with open_file(path, ZooError, links=False) as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - _TAIL, 0))
-            return file.read().decode("utf-8", errors="replace").splitlines()
-    except OSError:
+            return file.read(_TAIL).splitlines()
+    except (OSError, ZooError):
         return []

@@ -10,9 +10,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from zoo.config import Seed
-from zoo.errors import SettingError, unknown
+from zoo.errors import SettingError, shown, unknown
 from zoo.registry import Registry
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, TrainerSpec
+from zoo.untrusted import exists, read_bytes, said
+
+_LARGEST_FILE = 2**20  # bytes
 
 # Keys of the specification itself, which would contradict it as settings.
 _OWN_KEYS = ("model", "dataset", "seed", "steps", "preset")
@@ -162,14 +165,13 @@ class SweepSpec(_Table):
     @classmethod
     def read(cls, registry: Registry, path: Path) -> SweepSpec:
         """Read a TOML file. Raises SettingError, one line, for anything that is not a sweep of what is registered."""
+        if not exists(path):
+            raise SettingError(f"there is no {path}; name a TOML file with models, datasets, seeds, steps")
+        content = read_bytes(path, _LARGEST_FILE, SettingError)
         try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise SettingError(f"there is no {path}; name a TOML file with models, datasets, seeds, steps") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise SettingError(f"{path} is not TOML: {error}") from None
+            document = tomllib.loads(content.decode("utf-8"))
+        except (ValueError, RecursionError) as error:  # tomllib's own error is a ValueError
+            raise SettingError(f"{path} is not TOML: {said(error)}") from None
         spec = cls.checked(document, str(path))
         spec.only_registered(registry)
         return spec
@@ -193,7 +195,7 @@ class SweepSpec(_Table):
             key, found, value = word.partition("=")
             part, _, name = key.strip().rpartition(".")
             if not found or not key.strip():
-                raise SettingError(f"--set {word!r}: expected key=value, such as --set loss.beta=0.2")
+                raise SettingError(f"--set {shown(word)}: expected key=value, such as --set loss.beta=0.2")
             if part in self.metrics:
                 metric_settings.setdefault(part, {})[name] = value
             else:
