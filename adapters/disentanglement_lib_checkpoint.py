@@ -10,6 +10,7 @@ TensorFlow's hub modules, which theirs has beside the results, cannot be written
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ def _named(function: str, *names: str, **others: str) -> dict[str, str]:
 
 _BINS = {"num_bins": "discretizer.num_bins"}
 _HISTOGRAM = {"discretizer.discretizer_fn": Reference("histogram_discretizer")}
+
+_METRIC = re.compile(r"\w[\w.:-]{0,100}", re.ASCII)
 
 METRICS = {
     "betavae": TheirMetric(
@@ -202,10 +205,15 @@ def newest_results(loaded: Loaded) -> dict[str, tuple[dict[str, Any], int]]:
     """Return the newest result of each metric for this checkpoint, and its seed, in the order of their first time."""
     found: dict[str, tuple[dict[str, Any], int]] = {}
     for record in _records(loaded, "evaluations.jsonl"):
-        metrics = record.get("metrics")
-        if record["step"] == loaded.step and isinstance(metrics, dict):
-            found |= {name: (result, record.get("seed", 0)) for name, result in metrics.items()}
+        metrics, seed = record.get("metrics"), record.get("seed", 0)
+        if record["step"] == loaded.step and isinstance(metrics, dict) and isinstance(seed, int):
+            found |= {name: (result, seed) for name, result in metrics.items() if _is_result(name, result)}
     return found
+
+
+def _is_result(name: str, result: Any) -> bool:
+    """Whether this is a metric's. The name becomes a folder's: what is no metric's name could lead out of ours."""
+    return bool(_METRIC.fullmatch(name)) and isinstance(result, dict) and isinstance(result.get("protocol", {}), dict)
 
 
 def _load(checkpoint: Path) -> Loaded:
@@ -232,4 +240,8 @@ def _training_seconds(logged: list[dict[str, Any]], log_every: int) -> float | N
     steps = [max(0, logged[0]["step"] - log_every), *(record["step"] for record in logged)]
     spans = [after - before for before, after in pairwise(steps)]
     rates = [record.get("steps_per_second") for record in logged]
-    return round(sum(span / rate for span, rate in zip(spans, rates, strict=True) if rate), 3)
+    return round(sum(span / rate for span, rate in zip(spans, rates, strict=True) if _is_rate(rate)), 3)
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-9 < value < 1e9

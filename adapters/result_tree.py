@@ -8,6 +8,7 @@ many models are what its studies are made of, one row of a table each.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -42,13 +43,18 @@ class Step:
             shutil.copytree(before, results)
         for folder in ("gin", "json", "aggregate"):
             (results / folder).mkdir(parents=True, exist_ok=True)
-        config = {key: gin_value(value) for key, value in sorted(self.bindings.items())}
+        config = {gin_key(key): gin_value(value) for key, value in sorted(self.bindings.items())}
         lines = "".join(f"{key} = {value}\n" for key, value in config.items())
         (results / "gin" / f"{self.name}.gin").write_text(lines, encoding="utf-8")
         identity = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.identity} {self.name}"))
         _write(results / "json" / f"{self.name}_config.json", config)
         _write(results / "json" / f"{self.name}_results.json", dict(self.results) | {"uuid": identity})
         _write(results / "aggregate" / f"{self.name}.json", _aggregate(results / "json"))
+
+
+def gin_key(key: str) -> str:
+    """Return the name of a binding with only what gin knows in names: a line of a file is one binding, and no more."""
+    return re.sub(r"[^\w./]", "_", key, flags=re.ASCII)[:200]
 
 
 def gin_value(value: Any) -> str:

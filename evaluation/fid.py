@@ -22,9 +22,10 @@ from ibgan_plugin.evaluation.inception import RESIZE, InceptionFeatures, Precisi
 from ibgan_plugin.evaluation.results import metric_result
 from zoo import terminal
 from zoo.data_root import data_root as resolved
-from zoo.errors import DataError, MetricError, ZooError
+from zoo.errors import DataError, MetricError, ZooError, shown
 from zoo.interfaces import Dataset, Generator
 from zoo.randomness import derived_seed, numpy_stream
+from zoo.untrusted import user_path
 
 Images = NDArray[np.uint8]
 
@@ -96,7 +97,7 @@ def fid(
 
     real: Gaussian | None
     if real_statistics is not None:
-        real, real_side = _from_file(Path(real_statistics).expanduser(), features.dims, network)
+        real, real_side = _from_file(user_path(real_statistics), features.dims, network)
         draw = "as in the given file"
     else:
         indices, draw = real_draw(len(data), num_images, real_seed)
@@ -267,7 +268,9 @@ def _from_file(path: Path, dims: int, network: About) -> tuple[Gaussian, str]:
     gaussian, about = read_statistics(path, dims)
     for key, expected in network.items():
         if about.get(key, expected) != expected:
-            raise DataError(f"{path} was computed with {key} {about[key]}, and this run uses {expected}; use the same")
+            raise DataError(
+                f"{path} was computed with {key} {shown(about[key])}, and this run uses {expected}; use the same"
+            )
     return gaussian, str(path)
 
 
