@@ -52,6 +52,7 @@ def plot_run(run: Path | str) -> Figure:
         axes[1].set_ylabel("KL of each $r_i$, nats")
     if evaluated:
         _draw(axes[-1], evaluated, marker="o", markersize=3)
+        axes[-1].margins(y=0.15)
         axes[-1].set_ylabel("score")
         _mark_the_best(axes, evaluated)
     axes[-1].set_xlabel("steps")
@@ -74,22 +75,21 @@ def _draw(axes: Axes, lines: dict[str, Series], **more: Any) -> None:
     """Draw lines, each with its name at its right end, and the names clear of each other."""
     for index, (label, points) in enumerate(lines.items()):
         axes.plot(points.steps, points.values, label=label, **_look(index), **more)
+    axes.margins(x=0.01)
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn = [(index, label, points) for index, (label, points) in enumerate(lines.items()) if points]
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high)
     height = (
         axes.get_figure().get_figheight() * 72 / len(axes.get_figure().axes) * 0.8
     )  # of the panel, about, in points
     gap = _LABEL_POINTS * 1.15 * (high - low) / height
-    drawn = [(index, label, points) for index, (label, points) in enumerate(lines.items()) if points]
-    if not drawn:
-        return
-    right = max(points.steps[-1] for _, _, points in drawn)
     places = spread([points.values[-1] for _, _, points in drawn], gap, low, high)
     for (index, label, points), place in zip(drawn, places, strict=True):
         axes.annotate(
             label,
             xy=(points.steps[-1], points.values[-1]),
-            xytext=(right + 0.03 * (axes.get_xlim()[1] - axes.get_xlim()[0]), place),
+            xytext=(1.03, place),
+            textcoords=axes.get_yaxis_transform(),  # x as a share of the panel's width, y as a value
             annotation_clip=False,
             color=COLOURS[colour(index)],
             fontsize=_LABEL_POINTS,
@@ -102,6 +102,7 @@ def _draw(axes: Axes, lines: dict[str, Series], **more: Any) -> None:
                 "shrinkB": 1,
             },
         )
+    axes.set_ylim(low, high)
 
 
 def _mark_the_best(axes: list[Axes], evaluated: dict[str, Series]) -> None:
@@ -112,7 +113,8 @@ def _mark_the_best(axes: list[Axes], evaluated: dict[str, Series]) -> None:
             f"{score:.2f} at {step:,.0f}",
             (step, score),
             textcoords="offset points",
-            xytext=(4, 4),
+            xytext=(-4, 5),
+            ha="right" if step > points.steps[-1] / 2 else "left",
             fontsize=_LABEL_POINTS,
             color=COLOURS[colour(index)],
         )

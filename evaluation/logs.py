@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.untrusted import exists, open_file, parse_json
 
 _LARGEST = 1e300
+_LONGEST_LINE = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,17 @@ class Series:
 
 
 def read_log(path: Path) -> Log:
-    """Read metrics.jsonl or evaluations.jsonl. No record where there is no file; ZooError if it cannot be read."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
+    """Read metrics.jsonl or evaluations.jsonl, no record where there is none.
+
+    ZooError, one line, for what is no file or cannot be read.
+    """
+    if not exists(path):
         return Log(())
-    except OSError as error:
-        raise ZooError(f"cannot read {path}: {error.strerror}") from None
-    lines = [line for line in lines if line.strip()]
-    records = [record for record in map(_record, lines) if record is not None]
-    return Log(tuple(sorted(records, key=lambda record: record["step"])), len(lines) - len(records))
+    with open_file(path, ZooError, links=False) as file:
+        # A line that is longer than any comes in parts, none of which is a record.
+        found = [_record(line) for line in iter(lambda: file.readline(_LONGEST_LINE), b"") if line.strip()]
+    records = [record for record in found if record is not None]
+    return Log(tuple(sorted(records, key=lambda record: record["step"])), len(found) - len(records))
 
 
 def number(value: Any) -> float | None:
@@ -103,10 +105,10 @@ def _series(points: Iterable[tuple[float, float | None]]) -> Series:
     return Series(tuple(step for step, _ in kept), tuple(value for _, value in kept))
 
 
-def _record(line: str) -> dict[str, Any] | None:
+def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line)
+    except ValueError:
         return None
     if not isinstance(record, dict):
         return None

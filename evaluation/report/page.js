@@ -74,3 +74,11 @@ for (const svg of document.querySelectorAll("svg[data-chart]")) {
   });
   svg.addEventListener("pointerleave", () => { cursor.setAttribute("d", ""); readout.value = ""; });
 }
+
+// Paper folds nothing away.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const details of folded) details.open = true;
+});
+addEventListener("afterprint", () => { for (const details of folded) details.open = false; });

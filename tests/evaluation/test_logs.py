@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from ibgan_plugin.evaluation.logs import Series, best, kl_series, last_kl, number, read_log, scores, series
+from zoo.errors import ZooError
 
 LINES = [
     json.dumps({"step": 20, "mi_lower": 1.0, "kl": [0.1, 0.2]}),
@@ -33,6 +35,16 @@ def log(tmp_path):
 def test_records_come_by_step_and_what_is_none_is_counted(log):
     assert [record["step"] for record in log.records] == [10, 20, 50]
     assert log.left_out == 8
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "log.jsonl").write_text('{"step": 1}')
+    (tmp_path / "link").symlink_to(tmp_path / "log.jsonl")
+    for name in ("folder", "pipe", "link"):
+        with pytest.raises(ZooError, match=name):
+            read_log(tmp_path / name)
 
 
 def test_no_file_is_no_record(tmp_path):
