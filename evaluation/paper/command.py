@@ -84,7 +84,7 @@ def _nothing(wanted: Reproduction, as_json: bool) -> int:
     from zoo.sweep.results import Results
 
     results = Results((), (), tuple(wanted.notes))
-    table = table_of_scores(default_registry(), wanted, wanted.spec.metrics[0], None, results)
+    table = table_of_scores(default_registry(), wanted, wanted.spec.metrics[0], results)
     if as_json:
         terminal.out_json(document(wanted, table, results))
     else:
@@ -113,10 +113,10 @@ def _table(wanted: Reproduction, plan: Plan, folder: SweepFolder, results: Resul
 
     registry = default_registry()
     if wanted.name == "fig3":
-        return tables.table_over_beta(plan, folder, results)
+        return tables.table_over_beta(wanted, plan, folder, results)
     if wanted.name == "fig4":
-        return tables.table_over_steps(registry, plan, folder, results)
-    return tables.table_of_scores(registry, wanted, wanted.spec.metrics[0], plan, results)
+        return tables.table_over_steps(registry, wanted, plan, folder, results)
+    return tables.table_of_scores(registry, wanted, wanted.spec.metrics[0], results)
 
 
 def _figures(wanted: Reproduction, plan: Plan, folder: SweepFolder) -> list[Path]:

@@ -33,6 +33,7 @@ class Reproduction:
     spec: SweepSpec  # all that was asked for
     possible: SweepSpec | None  # without what is missing; None: nothing is left
     missing: Mapping[str, str]  # dataset or metric -> why it is missing
+    changed: tuple[str, ...] = ()  # the settings that are otherwise, as key=value
 
     @property
     def title(self) -> str:
@@ -101,7 +102,7 @@ def reproduction(
             missing["fid"] = f"{why} (the runs are trained; the same command scores them once it is there)"
             metrics = tuple(metric for metric in metrics if metric != "fid")
     possible = spec.model_copy(update={"datasets": datasets, "metrics": metrics}) if datasets else None
-    return Reproduction(name, spec, possible, missing)
+    return Reproduction(name, spec, possible, missing, tuple(words))
 
 
 def missing_dataset(registry: Registry, name: str, data_root: Path | None) -> str:

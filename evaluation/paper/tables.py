@@ -15,7 +15,7 @@ from zoo.registry import Registry
 from zoo.specs import MetricSpec
 from zoo.sweep.plan import Plan, SweepFolder
 from zoo.sweep.progress import Asked, evaluations, saved_step
-from zoo.sweep.results import Results, number
+from zoo.sweep.results import Results, as_published, number
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ def table_of_scores(
                 entry |= {"steps": list(group.steps)}
                 shown = group.shown()
             entries.append(entry)
-            row += [shown, number(paper)]
+            row += [shown, as_published(paper)]
         body.append(row)
-    return Table(headers, body, entries, [*_protocol(wanted, plan), *results.notes])
+    return Table(headers, body, entries, [*_protocol(wanted), *results.notes])
 
 
-def table_over_beta(plan: Plan, folder: SweepFolder, results: Results) -> Table:
+def table_over_beta(wanted: Reproduction, plan: Plan, folder: SweepFolder, results: Results) -> Table:
     """Figure 3: a row a beta, with the mean over the seeds of I^U, I^L, the score, and the number of seeds."""
     entries = over_beta(plan, folder)
     columns = {"mi_upper": "I^U, nats", "mi_lower": "I^L, nats", "score": "factorvae"}
@@ -63,7 +63,7 @@ def table_over_beta(plan: Plan, folder: SweepFolder, results: Results) -> Table:
         [f"{entry['beta']:g}", *(number(_mean(entry[key])) for key in columns), str(len(entry["seeds"]))]
         for entry in entries
     ]
-    return Table(["beta", *columns.values(), "seeds"], body, entries, list(results.notes))
+    return Table(["beta", *columns.values(), "seeds"], body, entries, [*_protocol(wanted), *results.notes])
 
 
 def over_beta(plan: Plan, folder: SweepFolder) -> list[dict[str, Any]]:
@@ -93,7 +93,9 @@ def over_beta(plan: Plan, folder: SweepFolder) -> list[dict[str, Any]]:
     return [found[beta] for beta in sorted(found)]
 
 
-def table_over_steps(registry: Registry, plan: Plan, folder: SweepFolder, results: Results) -> Table:
+def table_over_steps(
+    registry: Registry, wanted: Reproduction, plan: Plan, folder: SweepFolder, results: Results
+) -> Table:
     """Figure 4: a row a run, with the last and the best score during training."""
     body, entries = [], []
     for run in plan.runs:
@@ -109,14 +111,18 @@ def table_over_steps(registry: Registry, plan: Plan, folder: SweepFolder, result
             entries.append(entry | {"best": score, "best_step": int(step)})
             last = f"{number(points.values[-1])} at {points.steps[-1]:,.0f}"
             body.append([run.name, metric, last, number(score), f"{step:,.0f}"])
-    return Table(["run", "metric", "last score", "best score", "at step"], body, entries, list(results.notes))
+    headers = ["run", "metric", "last score", "best score", "at step"]
+    return Table(headers, body, entries, [*_protocol(wanted), *results.notes])
 
 
-def _protocol(wanted: Reproduction, plan: Plan | None) -> list[str]:
-    """In what ours may differ from the paper's."""
-    if plan is None or wanted.spec.steps is None:
-        return []
-    return [f"trained for {wanted.spec.steps:,} steps each, not for those of the presets"]
+def _protocol(wanted: Reproduction) -> list[str]:
+    """In what ours differ from the paper's by what the person asked for."""
+    notes = []
+    if wanted.spec.steps is not None:
+        notes.append(f"trained for {wanted.spec.steps:,} steps each, not for those of the presets")
+    if wanted.changed:
+        notes.append(f"with other settings than the presets and the paper's protocol: {', '.join(wanted.changed)}")
+    return notes
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

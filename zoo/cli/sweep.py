@@ -16,7 +16,7 @@ from zoo.errors import UsageError
 from zoo.registry import default_registry
 
 if TYPE_CHECKING:
-    from zoo.sweep.conduct import Conductor
+    from zoo.sweep.conduct import Conductor, Executor
     from zoo.sweep.cost import Cost
     from zoo.sweep.plan import Plan, SweepFolder
     from zoo.sweep.results import Results
@@ -74,7 +74,7 @@ def perform(
     dry_run: bool,
     measure: bool,
     jobs: int | None,
-    executor: str,
+    executor: Executor,
     words: Sequence[str],
     device: str | None,
     data_root: Path | None,
@@ -164,7 +164,7 @@ def _list(
     plan: Plan,
     folder: SweepFolder,
     measure: bool,
-    executor: str,
+    executor: Executor,
     jobs: int,
     data_root: Path | None,
     as_json: bool,
@@ -230,15 +230,11 @@ def _total(costs: Sequence[Cost], jobs: int) -> str:
 
     left = [one for one in costs if not one.done]
     known = [one.training_seconds for one in left if one.training_seconds is not None]
-    text = (
-        f"{len(costs)} runs, {len(costs) - len(left)} of them finished; {sum(one.steps_left for one in left):,} steps"
-    )
-    if left and len(known) == len(left):
+    steps = sum(one.steps_left for one in left)
+    text = f"{len(costs)} runs, {len(costs) - len(left)} of them finished; {steps:,} steps left"
+    if known:
         text += f", {terminal.clock(sum(known))} of training"
-    elif known:
-        text += (
-            f", {terminal.clock(sum(known))} of training for {len(known)} runs, unknown for {len(left) - len(known)}"
-        )
+        text += "" if len(known) == len(left) else f" for {len(known)} runs, unknown for {len(left) - len(known)}"
     total = total_seconds(costs, jobs)
     if left and total is not None:
         text += f"; {terminal.clock(total)} with {jobs} at a time, if they are then as fast as measured"

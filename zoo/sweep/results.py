@@ -147,7 +147,7 @@ def rows(results: Results) -> tuple[list[str], list[list[str]]]:
             *(str(group.point.get(key, "–")) for key in points),
             group.metric,
             group.shown(),
-            number(group.paper),
+            as_published(group.paper),
         ]
         for group in results.groups
     ]
@@ -168,6 +168,11 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def as_published(value: float | None) -> str:
+    """A score as the paper prints it."""
+    return "–" if value is None else f"{value:g}"
 
 
 def _line(cells: Sequence[str]) -> str:
