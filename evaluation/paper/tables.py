@@ -28,9 +28,7 @@ class Table:
     notes: list[str]
 
 
-def table_of_scores(
-    registry: Registry, wanted: Reproduction, metric: str, plan: Plan | None, results: Results
-) -> Table:
+def table_of_scores(registry: Registry, wanted: Reproduction, metric: str, results: Results) -> Table:
     """Tables 1 and 2: a row a model; two columns a dataset, ours (mean ± deviation (seeds)) and the paper's."""
     spec = wanted.spec
     headers = ["model", *(header for dataset in spec.datasets for header in (dataset, "paper"))]

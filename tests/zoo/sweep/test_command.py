@@ -1,0 +1,154 @@
+"""`zoo sweep` on the command line: what it lists, prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.cli.sweep import _total
+from zoo.run import RunDirectory
+from zoo.sweep.cost import Cost
+from zoo.sweep.plan import Plan
+
+pytest.importorskip("submitit")
+
+QUICK = {"factorvae": {"votes": 20, "variance_images": 256}}
+
+
+def test_a_dry_run_lists_and_invents_nothing(
+    cli: Callable[..., Any], tiny_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    spec = tiny_spec(models=["ibgan", "vae"], seeds=[0, 1], metrics=["mi_bounds"])
+    outcome = cli("sweep", spec, "--dry-run", "--out", "sweep")
+    assert outcome.code == 0
+    rows = [line.split() for line in outcome.out.splitlines() if "-seed=" in line]
+    assert rows == [
+        ["ibgan-dsprites-seed=0", "3", "unknown", "unknown"],
+        ["vae-dsprites-seed=0", "3", "unknown", "unknown"],
+        ["ibgan-dsprites-seed=1", "3", "unknown", "unknown"],
+        ["vae-dsprites-seed=1", "3", "unknown", "unknown"],
+    ]
+    assert "4 runs, 0 of them finished; 12 steps left\n" in outcome.out
+    assert "--measure trains a few steps of each" in outcome.err
+    assert "vae: no setting model.ndf, left out there" in outcome.err
+    assert not (tmp_path / "sweep").exists()
+    document = json.loads(cli("sweep", spec, "--dry-run", "--out", "sweep", "--json").out)
+    assert document["seconds"] is None
+    assert [(run["name"], run["training_seconds"]) for run in document["runs"]] == [(row[0], None) for row in rows]
+
+
+def test_what_all_runs_cost(plan: Callable[..., Plan]) -> None:
+    run = plan().runs[0]
+    found = [Cost(run, 100, 50.0, 10.0, "x"), Cost(run, 0, 0.0, 0.0, ""), Cost(run, 7, 20.0, None, "x")]
+    assert _total(found, 2) == "3 runs, 1 of them finished; 107 steps left, 1:10 of training"
+    assert _total(found[:2], 2).endswith(
+        "0:50 of training; 1:00 with 2 at a time, if they are then as fast as measured"
+    )
+    assert _total([*found, Cost(run, 5, None, None, "")], 1).endswith("1:10 of training for 2 runs, unknown for 1")
+    assert _total(found[1:2], 1) == "1 runs, 1 of them finished; 0 steps left"
+
+
+def test_from_the_file_to_the_table(
+    cli: Callable[..., Any], one_thread: None, drawn: Path, tiny_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    spec = tiny_spec(models=["ibgan", "gan"], seeds=[0, 1], metrics=["factorvae"])
+    words = ["--set", "factorvae.votes=20", "--set", "factorvae.variance_images=256", "--executor", "debug"]
+    outcome = cli("sweep", spec, *words)
+    assert outcome.code == 0, outcome.err
+    folder = tmp_path / "runs" / "tiny"
+    assert outcome.out.splitlines()[-1] == "runs/tiny"
+    assert {entry.name for entry in folder.iterdir()} <= {
+        "jobs", "runs", "results.json", "results.md", "sweep.json", "sweep.lock"
+    }  # fmt: skip
+    document = json.loads((folder / "results.json").read_text())
+    for group in document["groups"]:
+        scores = []
+        for seed in (0, 1):
+            run = RunDirectory(folder / "runs" / f"{group['model']}-dsprites-seed={seed}")
+            (record,) = run.records("evaluations.jsonl")
+            assert record["settings"] == QUICK
+            scores.append(record["metrics"]["factorvae"]["score"])
+        assert group["scores"] == {"0": scores[0], "1": scores[1]}
+        assert group["mean"] == pytest.approx(sum(scores) / 2)
+        assert group["paper"] == {"ibgan": 0.8, "gan": 0.4}[group["model"]]
+        row = next(line for line in outcome.out.splitlines() if line.strip().startswith(group["model"]))
+        assert f"{group['mean']:.3f} ± {group['deviation']:.3f} (2)" in row
+        assert row in outcome.out
+    assert (folder / "results.md").read_text().startswith("# tiny\n\n| model | dataset | metric |")
+    # The runs are runs like all others.
+    quick = ("--metrics", "mi_bounds", "--set", "mi_bounds.num=50")
+    assert cli("eval", "ibgan", folder / "runs/ibgan-dsprites-seed=0", *quick).code == 0
+    # The same again has nothing to do, and says the same.
+    again = cli("sweep", spec, *words, "--json")
+    assert (again.code, json.loads(again.out)) == (0, document)
+    # Its rates are known now.
+    grown = tiny_spec(models=["ibgan", "gan"], seeds=[0, 1, 7], steps=100, metrics=["factorvae"])
+    listed = json.loads(cli("sweep", grown, *words[:4], "--dry-run", "--json").out)
+    assert len(listed["runs"]) == 6
+    assert all(run["training_seconds"] > 0 and run["evaluation_seconds"] > 0 for run in listed["runs"])
+    assert [run["steps_left"] for run in listed["runs"]] == [97, 97, 97, 97, 100, 100]
+
+
+def test_a_sweep_refuses_another_ones_folder(
+    cli: Callable[..., Any], one_thread: None, drawn: Path, tiny_spec: Callable[..., Path]
+) -> None:
+    assert cli("sweep", tiny_spec(), "--executor", "debug", "--out", "s").code == 0
+    for words in ((), ("--dry-run",)):
+        outcome = cli("sweep", tiny_spec(settings={"model.ngf": 8}), "--executor", "debug", "--out", "s", *words)
+        assert outcome.code == 2
+        assert "s holds another sweep: ibgan-dsprites-seed=0 has model.ngf 4 there and 8 here" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["nowhere.toml"], 2, "there is no nowhere.toml; name a TOML file"),
+        (["SPEC", "--measure"], 2, "--measure belongs to --dry-run"),
+        (["SPEC", "--jobs", "0"], 2, "0 is not in the range"),
+        (["SPEC", "--executor", "pbs"], 2, "'pbs' is not one of 'local', 'slurm', 'debug'"),
+        (["SPEC", "--set", "x"], 2, "--set 'x': expected key=value"),
+        (["SPEC", "--set", "loss.bta=1"], 2, "unknown setting 'loss.bta'; did you mean 'loss.beta'"),
+        (["SPEC", "--set", "loss.beta=-1"], 2, "ibgan on dsprites: loss.beta=-1: input should be greater"),
+        (["SPEC", "--set", "loss=no_such_module:Loss"], 1, "cannot import no_such_module:Loss"),
+        (["SPEC", "--out", "SPEC/x"], 1, "cannot write "),
+        ([], 2, "Missing argument 'SPEC'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    cli: Callable[..., Any], tiny_spec: Callable[..., Path], words: list[str], code: int, told: str
+) -> None:
+    spec = str(tiny_spec())
+    outcome = cli("sweep", *(word.replace("SPEC", spec) for word in words))
+    assert (outcome.code, told in outcome.error) == (code, True), outcome.err
+
+
+def test_a_dry_run_needs_no_submitit(
+    cli: Callable[..., Any], tiny_spec: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert cli("sweep", tiny_spec(), "--dry-run").code == 0
+    outcome = cli("sweep", tiny_spec())
+    assert outcome.code == 2
+    assert outcome.error.endswith("not installed: pip install 'ibgan-plugin[cluster]'")
+
+
+@pytest.mark.parametrize("command", ["sweep", "reproduce"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    program = (
+        "import io, contextlib, sys\n"
+        "from zoo.cli import run\n"
+        "with contextlib.redirect_stdout(io.StringIO()): code = run(sys.argv[1:])\n"
+        "assert code == 0\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, command, "--help"], capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "numpy", "scipy", "pydantic", "rich", "submitit", "matplotlib", "filelock"}
+    assert set(ended.stdout.split()) & heavy == set()
