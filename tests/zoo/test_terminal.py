@@ -105,6 +105,44 @@ def test_a_live_bar_on_a_terminal(capsys: Capture, clock: Clock, monkeypatch: py
     assert "\x1b[" in err  # it is redrawn in place
 
 
+def test_a_live_table_in_a_log(capsys: Capture, clock: Clock) -> None:
+    with terminal.live_table(["run", "state"]) as table:
+        for second in range(40):
+            table.show([["a", "training"]], f"sweep: at second {second}")
+            if second == 20:
+                table.tell("a is finished")
+            clock.now += 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "sweep: at second 0",
+        "sweep: at second 15",
+        "a is finished",
+        "sweep: at second 30",
+    ]
+
+
+def test_a_live_table_on_a_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for name, value in (("TERM", "xterm-256color"), ("COLUMNS", "100"), ("LINES", "16")):
+        monkeypatch.setenv(name, value)
+    rows = [[f"run{number}", "[training]", "..."] for number in range(30)]
+    with terminal.live_table(["run", "state", "more"]) as table:
+        table.show(rows[:2], "0/2 finished")
+        table.tell("run0 [is] finished")
+        table.show(rows, "1/30 finished")
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, told, last = (part for part in err.partition("run0 [is] finished"))
+    assert told
+    assert "0/2 finished" in first
+    assert "[training]" in first  # no markup
+    assert "... and 20 more" in last
+    assert ("run9" in last, "run10" in last) == (True, False)
+    assert "1/30 finished" in last
+    assert "\x1b[" in last  # it is redrawn in place
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3_661, "1:01:01"), (float("inf"), "?")]
 )
