@@ -19,6 +19,7 @@ _BOUNDS = {"mi_upper": "$I^U$", "mi_lower": "$I^L$"}
 # Scores of [0, 1] share an axis; these have units of their own.
 _OTHER_UNITS = ("fid", "mi_bounds", "unsupervised")
 _LABEL_POINTS = 8.5
+_PANEL_INCHES = 2.6
 
 
 def plot_run(run: Path | str) -> Figure:
@@ -40,7 +41,7 @@ def plot_run(run: Path | str) -> Figure:
     }
     each = kl_series(log)
     panels = 1 + bool(each) + bool(evaluated)
-    figure = Figure(figsize=(7, 2.6 * panels), layout="constrained")
+    figure = Figure(figsize=(7, _PANEL_INCHES * panels), layout="constrained")
     axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
 
     _draw(axes[0], _terms(log))
@@ -79,10 +80,7 @@ def _draw(axes: Axes, lines: dict[str, Series], **more: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     drawn = [(index, label, points) for index, (label, points) in enumerate(lines.items()) if points]
     low, high = axes.get_ylim()
-    height = (
-        axes.get_figure().get_figheight() * 72 / len(axes.get_figure().axes) * 0.8
-    )  # of the panel, about, in points
-    gap = _LABEL_POINTS * 1.15 * (high - low) / height
+    gap = _LABEL_POINTS * 1.15 * (high - low) / (_PANEL_INCHES * 72 * 0.8)  # a panel has about 4/5 of its place
     places = spread([points.values[-1] for _, _, points in drawn], gap, low, high)
     for (index, label, points), place in zip(drawn, places, strict=True):
         axes.annotate(
