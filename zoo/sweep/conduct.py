@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shutil
 import signal
 import threading
@@ -30,6 +32,7 @@ from zoo.sweep.job import Job, train_one
 from zoo.sweep.plan import Plan, PlannedRun, SweepFolder, replanned
 from zoo.sweep.progress import Asked, evaluations, finished, logged, missing, saved_step
 from zoo.sweep.spec import Slurm
+from zoo.untrusted import read_json
 
 Executor = Literal["local", "slurm", "debug"]
 
@@ -37,6 +40,9 @@ Executor = Literal["local", "slurm", "debug"]
 _LOOK = {"local": 0.5, "slurm": 2.0, "debug": 0.0}
 _RESULT_MAY_LAG = 15.0  # seconds, on a file system that a cluster shares
 _WITHOUT_TIME_LIMIT = 60 * 24 * 365  # minutes; submitit's local executor kills what has no limit after two
+
+_SESSION = re.compile(r"\d{8}-\d{6}-[0-9a-f]{16}")
+_JOB_ID = re.compile(r"\d{1,18}(_\d{1,9})?")
 
 _HEADERS = ("run", "state", "step", "steps/s", "left", "scores")
 _ORDER = ("failed", "evaluating", "training", "starting", "stopped", "queued", "waiting", "finished")
@@ -65,6 +71,10 @@ class Row:
             began = self.step > 0 or (self.directory.path / "owner.json").exists()
             self.state = "evaluating" if saved >= self.run.steps else "training" if began else "starting"
 
+    def finished(self, asked: Asked) -> bool:
+        """Whether nothing is left to do."""
+        return finished(self.directory, self.run.steps, asked, self.run.config.eval_every)
+
     def cells(self) -> list[str]:
         """The row, as text."""
         rate = f"{self.rate:,.2f}" if self.rate and self.state == "training" else ""
@@ -81,6 +91,9 @@ class _Given:
     job: Any
     place: int = 0
     ended: float | None = None
+    # Submitted by this process, so that what its files hold is what this user's job wrote.
+    ours: bool = True
+    session: str = ""  # the folder in `jobs` that submitit has for it
 
 
 class Conductor:
@@ -103,7 +116,8 @@ class Conductor:
         self.asked = Asked(plan.spec.metrics, plan.metric_settings, plan.spec.eval_seed)
         place = where or folder.path / "runs"
         self.rows = [Row(run, RunDirectory(place / run.name)) for run in plan.runs]
-        self._session = folder.jobs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        # A folder that nobody else can have filled: submitit unpickles what it finds there.
+        self._session = folder.jobs / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(8)}"
         self._stopped_by: list[int] = []
 
     def run(self) -> None:
@@ -154,7 +168,7 @@ class Conductor:
         """The rows with something to do; the others are finished."""
         for row in self.rows:
             row.look(self.asked)
-            if finished(row.directory, row.run.steps, self.asked):
+            if row.finished(self.asked):
                 row.state = "finished"
         return [row for row in self.rows if row.state != "finished"]
 
@@ -182,8 +196,8 @@ class Conductor:
             rows = list(waiting)
             waiting.clear()
             jobs = self._submitted([self._job(row, 0) for row in rows])
-            handed = [_Given(row, job) for row, job in zip(rows, jobs, strict=True)]
-            self._remember(handed)
+            handed = [_Given(row, job, session=self._session.name) for row, job in zip(rows, jobs, strict=True)]
+            self._remember([*given, *handed])
         else:
             handed = []
             for place in places[: len(waiting)] if self.executor == "local" else [0]:
@@ -207,6 +221,7 @@ class Conductor:
             "preset": run.preset,
             "seed": run.seed,
             "steps": run.steps,
+            "eval_every": run.config.eval_every,
             "settings": dict(run.settings),
             "metrics": list(self.asked.metrics),
             "metric_settings": dict(self.asked.settings),
@@ -260,9 +275,9 @@ class Conductor:
             raise ZooError(f"Slurm refused the jobs: {' '.join(str(error).split())}") from None
         return handed
 
-    def _remember(self, handed: Sequence[_Given]) -> None:
+    def _remember(self, given: Sequence[_Given]) -> None:
         """Write which job has which run, so that a sweep that is started again finds those still at work."""
-        jobs = {one.row.run.name: [str(self._session / "%j"), one.job.job_id] for one in handed}
+        jobs = {one.row.run.name: [one.session, one.job.job_id] for one in given}
         write_json(self.folder.jobs / "slurm.json", jobs)
 
     def _still_at_work(self, waiting: deque[Row]) -> list[_Given]:
@@ -270,20 +285,22 @@ class Conductor:
         import submitit
 
         try:
-            jobs = json.loads((self.folder.jobs / "slurm.json").read_text(encoding="utf-8"))
-            known = {str(name): (str(folder), str(job_id)) for name, (folder, job_id) in jobs.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+            jobs = read_json(self.folder.jobs / "slurm.json", ZooError, links=False)
+            known = {name: (str(session), str(job_id)) for name, (session, job_id) in jobs.items()}
+        except (ZooError, ValueError, AttributeError, TypeError):
             return []
         found = []
         for row in list(waiting):
-            if row.run.name in known:
-                folder, job_id = known[row.run.name]
-                job: Any = submitit.SlurmJob(folder=folder, job_id=job_id)
-                state = job.watcher.get_state(job_id, mode="force")
-                if state != "UNKNOWN" and not job.watcher.is_done(job_id, mode="cache"):
-                    row.state = "starting"
-                    waiting.remove(row)
-                    found.append(_Given(row, job))
+            session, job_id = known.get(row.run.name, ("", ""))
+            # Nothing in the file is taken for more than it is: a job's number, and where its log lies.
+            if not (_SESSION.fullmatch(session) and _JOB_ID.fullmatch(job_id)):
+                continue
+            job: Any = submitit.SlurmJob(folder=self.folder.jobs / session / "%j", job_id=job_id)
+            state = job.watcher.get_state(job_id, mode="force")
+            if state != "UNKNOWN" and not job.watcher.is_done(job_id, mode="cache"):
+                row.state = "starting"
+                waiting.remove(row)
+                found.append(_Given(row, job, ours=False, session=session))
         if found:
             terminal.note(f"{len(found)} of the runs are with Slurm already, from an earlier start; watching them")
         return found
@@ -303,7 +320,7 @@ class Conductor:
         """Say what came of a run. Its directory has the last word: a run that is finished did not fail."""
         row = one.row
         row.look(self.asked)
-        if finished(row.directory, row.run.steps, self.asked):
+        if row.finished(self.asked):
             row.state = "finished"
             scores = f": {row.cells()[-1]}" if row.scores else ""
             table.tell(f"{row.run.name} is finished{scores}")
@@ -323,7 +340,7 @@ class Conductor:
         if self.executor == "debug":
             error = one.job.exception()
             return {"state": "failed", "error": f"{type(error).__name__}: {error}"} if error else one.job.result()
-        if not one.job.paths.result_pickle.exists():
+        if not one.ours or not one.job.paths.result_pickle.exists():
             return {"state": "ended"}
         error = one.job.exception()
         if error is None:

@@ -79,7 +79,7 @@ def costs(plan: Plan, folder: SweepFolder, runs: Iterable[RunDirectory], *, thre
 def _cost(
     directory: RunDirectory, run: PlannedRun, known: Sequence[Measured], asked: Asked, threads: int, cluster: bool
 ) -> Cost:
-    if finished(directory, run.steps, asked):
+    if finished(directory, run.steps, asked, run.config.eval_every):
         return Cost(run, 0, 0.0, 0.0, "finished")
     saved = saved_step(directory)
     left = max(run.steps - saved, 0)

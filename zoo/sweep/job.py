@@ -76,12 +76,12 @@ def _train_and_evaluate(job: Job) -> None:
     from zoo import api
     from zoo.errors import MetricError
     from zoo.run import RunDirectory
-    from zoo.sweep.progress import Asked, missing, saved_step
+    from zoo.sweep.progress import Asked, missing, saved_step, trained
 
     run = RunDirectory(Path(job["out"]))
     asked = Asked(tuple(job["metrics"]), job["metric_settings"], job["eval_seed"])
     _wait_for_others(run.path)
-    if saved_step(run) < job["steps"]:
+    if not trained(run, job["steps"], job["eval_every"]):
         api.train(
             job["model"],
             job["dataset"],

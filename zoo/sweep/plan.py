@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from zoo.registry import Registry, resolve
 from zoo.run import RunDirectory
 from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
 from zoo.sweep.spec import SweepSpec
+from zoo.untrusted import read_json, said
 
 FORMAT = 1
 MOST_RUNS = 10_000
@@ -289,19 +289,15 @@ def _json(value: Any) -> Any:
 
 def _read(file: Path) -> dict[str, Any]:
     """Read a sweep.json; ZooError, one line, for anything else."""
+    document = read_json(file, ZooError, limit=_LARGEST_JSON, links=False)
     try:
-        if file.stat().st_size > _LARGEST_JSON:
-            raise ValueError("larger than any sweep's")
-        document = json.loads(file.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']!r}, this version reads {FORMAT}")
         for run in document["runs"].values():
             run["steps"] + 0, run["settings"].items(), run["model"], run["dataset"], run["seed"], run["preset"]
         document["metric_settings"].items(), document["eval_seed"]
-    except OSError as error:
-        raise ZooError(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ZooError(f"{file} is no sweep's record ({error}); choose another --out") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ZooError(f"{file} is no sweep's record ({said(error)}); choose another --out") from None
     found: dict[str, Any] = document
     return found
 

@@ -70,10 +70,15 @@ def missing(run: RunDirectory, step: int, asked: Asked) -> list[str]:
     return [metric for metric in asked.metrics if metric not in there]
 
 
-def finished(run: RunDirectory, steps: int, asked: Asked) -> bool:
-    """Whether nothing is left to do: the run is at its steps, and all evaluations of that checkpoint are there."""
+def trained(run: RunDirectory, steps: int, eval_every: int = 0) -> bool:
+    """Whether the training loop has nothing left to do: it is at its steps, and scored the last one if that was due."""
     saved = saved_step(run)
-    return saved >= steps and not missing(run, saved, asked)
+    return saved >= steps and not (eval_every and saved % eval_every == 0 and not run.evaluated(saved))
+
+
+def finished(run: RunDirectory, steps: int, asked: Asked, eval_every: int = 0) -> bool:
+    """Whether nothing is left to do: the run is trained, and all evaluations of its newest checkpoint are there."""
+    return trained(run, steps, eval_every) and not missing(run, saved_step(run), asked)
 
 
 def folders_with_runs(*parents: Path) -> Iterable[RunDirectory]:

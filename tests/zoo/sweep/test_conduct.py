@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -290,9 +291,52 @@ def test_the_submission_to_slurm(
     for row in found.rows:
         assert row.error.startswith("ended before its last step (killed? out of memory?); see ")
     remembered = json.loads((folder / "slurm.json").read_text())
+    assert all((folder / session).is_dir() for session, _ in remembered.values())
     assert {name: job for name, (_, job) in remembered.items()} == {
         run.name: f"100_{index}" for index, run in enumerate(wanted.runs)
     }
+
+
+PICKLE = """
+import os, pickle, sys
+class Evil:
+    def __reduce__(self):
+        return (os.mkdir, (sys.argv[2],))
+with open(sys.argv[1], "wb") as file:
+    pickle.dump(Evil(), file)
+"""
+
+
+def test_a_folder_from_elsewhere_has_nothing_unpickled(
+    slurm: Path, drawn: Path, plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its slurm.json may name a job that Slurm has, and its result may be prepared: only the run directory is read."""
+    wanted, out = plan(seeds=[0, 1, 2, 3]), tmp_path / "sweep"
+    SweepFolder(out).begin(wanted)
+    result = out / "jobs" / f"20260101-000000-{'0' * 16}" / "77" / "77_0_result.pkl"
+    result.parent.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", PICKLE, str(result), str(tmp_path / "unpickled")], check=True)
+    entries = [[result.parent.parent.name, "77"], ["../../elsewhere", "77"], [result.parent.parent.name, "--all"], 3]
+    named = {run.name: entry for run, entry in zip(wanted.runs, entries, strict=True)}
+    monkeypatch.setattr(conduct, "_RESULT_MAY_LAG", 0.0)
+    monkeypatch.setitem(conduct._LOOK, "slurm", 0.0)
+    monkeypatch.setattr("zoo.terminal.LiveTable.show", lambda *_: None)
+    (slurm / "idle").touch()
+    (slurm / "77.state").write_text("RUNNING")
+
+    def refused(self: Conductor, jobs: list[Any]) -> list[Any]:
+        raise ZooError(f"{len(jobs)} jobs")
+
+    monkeypatch.setattr(Conductor, "_submitted", refused)
+    for document, handed_out in ((named, 4), (dict(list(named.items())[:3]), 3)):
+        (out / "jobs" / "slurm.json").write_text(json.dumps(document))
+        conductor = Conductor(default_registry(), wanted, SweepFolder(out), executor="slurm", jobs=4, data_root=drawn)
+        with pytest.raises(ZooError, match=f"^{handed_out} jobs$"):
+            conductor.run()
+    (watched,) = conductor._still_at_work(deque(conductor.rows[:1]))
+    assert conductor._has_ended(watched)
+    assert conductor._result(watched) == {"state": "ended"}
+    assert not (tmp_path / "unpickled").exists()
 
 
 # In other processes.

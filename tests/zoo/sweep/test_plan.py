@@ -192,8 +192,16 @@ def test_another_sweep_in_the_folder_is_refused(tmp_path: Path, other: dict[str,
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "runs": {"x": 3}}', "[" * 100_000])
 def test_a_record_that_is_none_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "sweep.json").write_text(content)
-    with pytest.raises(ZooError, match=r"sweep\.json is no sweep's record"):
+    with pytest.raises(ZooError, match=r"sweep\.json is (no sweep's record|not JSON)"):
         SweepFolder(tmp_path).check(plan())
+
+
+def test_a_record_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    SweepFolder(tmp_path / "there").begin(plan())
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "sweep.json").symlink_to(tmp_path / "there" / "sweep.json")
+    with pytest.raises(ZooError, match="link"):
+        SweepFolder(tmp_path / "here").check(plan())
 
 
 def test_a_run_directory_is_no_place_for_a_sweep(tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ def test_finished(
     assert finished(run, 3, asked)
 
 
+def test_a_score_of_the_training_loop_that_a_kill_left_out(
+    plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    run = hand_made(tmp_path / "run", plan().runs[0].config, step=4)
+    nothing = Asked((), {}, 0)
+    assert [finished(run, 4, nothing, every) for every in (0, 2, 3)] == [True, False, True]
+    run.append("evaluations.jsonl", {"step": 4, "metrics": {"mig": {"score": 0.1, "protocol": {}}}})
+    assert finished(run, 4, nothing, 2)
+
+
 def test_the_end_of_a_log(plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path) -> None:
     run = hand_made(tmp_path / "run", plan().runs[0].config, log=[(step, step / 2) for step in range(1, 3_000)])
     assert logged(run) == (2_999, 1_499.5)

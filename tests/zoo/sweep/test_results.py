@@ -56,9 +56,9 @@ def test_mean_and_deviation(swept: Callable[..., tuple[Plan, SweepFolder]]) -> N
     assert rows(results) == (
         ["model", "dataset", "metric", "mean ± sd (seeds)", "paper"],
         [
-            ["ibgan", "dsprites", "factorvae", "0.700 ± 0.265 (3)", "0.800"],
-            ["gan", "dsprites", "factorvae", "0.250 (1 of 3)", "0.400"],
-            ["vae", "dsprites", "factorvae", "–", "0.610"],
+            ["ibgan", "dsprites", "factorvae", "0.700 ± 0.265 (3)", "0.8"],
+            ["gan", "dsprites", "factorvae", "0.250 (1 of 3)", "0.4"],
+            ["vae", "dsprites", "factorvae", "–", "0.61"],
         ],
     )
 
