@@ -4,7 +4,7 @@
 
 Each life is a real `zoo train ... --resume` in a process of its own, ended by SIGKILL: one in five anywhere after the
 start, imports included, the others up to half a second after the first step of that life. A checkpoint is written after
-every step, so that about every second kill meets one being written. Every other run has `--keep 2`, so that removing
+every step, so that about every second kill meets one being written. Every other life has `--keep 2`, so that removing
 is met too; IB-GAN and its kin also evaluate themselves on the way.
 
 After every kill each folder with a checkpoint's name has to be whole, every byte of it (else it was half-read), and the
@@ -69,7 +69,7 @@ class Tally:
 
 
 def command(model: str, out: Path, keep: int) -> list[str]:
-    """The command line of every life of a run."""
+    """The command line of a life of a run."""
     settings = [*SMALL[model], "batch_size=4", "log_every=1"]
     words = ["train", model, "--dataset", "dsprites", "--steps", str(STEPS), "--save-every", "1", "--resume"]
     words += ["--keep", str(keep), "--out", str(out), "--device", "cpu"]
@@ -160,13 +160,12 @@ def torment(model: str, kills: int, folder: Path, seed: int) -> Tally:
     tally = Tally(model)
     while tally.kills < kills:
         run = RunDirectory(folder / f"{model}-{tally.runs}")
-        words = command(model, run.path, keep=2 * (tally.runs % 2))
         newest = 0
-        while tally.kills < kills and kill(words, run, chance):
+        while tally.kills < kills and kill(command(model, run.path, keep=2 * (tally.kills % 2)), run, chance):
             tally.kills += 1
             tally.resumes += 1
             newest = examine(run, newest, tally)
-        finish(words)
+        finish(command(model, run.path, keep=2))
         tally.runs += 1
         differing = [name for name, found in outcome(run).items() if found != expected[name]]
         if differing:
