@@ -88,8 +88,7 @@ def traverse(
     moved = codes[:, None, None, :].repeat(1, len(order), steps, 1)  # (bases, rows, steps, D)
     for row, dimension in enumerate(order):
         moved[:, row, :, dimension] = values
-    decoded = torch.cat([model.decode(part).cpu() for part in moved.flatten(0, 2).split(256)])
-    pixels = to_pixels(decoded)
+    pixels = np.concatenate([to_pixels(model.decode(part)) for part in moved.flatten(0, 2).split(256)])
     return Traversal(
         images=pixels.reshape(bases, len(order), steps, *pixels.shape[1:]),
         dimensions=tuple(order),

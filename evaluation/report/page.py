@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata, resources
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,6 +42,8 @@ T = TypeVar("T")
 
 _BOUNDS = {"mi_upper": "I^U", "mi_lower": "I^L"}
 _NO_TERMS = ("step", "kl", *_BOUNDS)
+# Of each kind: a page stays readable, and a browser alive, whatever a log holds.
+_MOST_CURVES = 64
 
 
 @dataclass
@@ -245,7 +248,7 @@ def _charts(views: Sequence[View]) -> list[tuple[str, list[DrawnChart]]]:
         ("Information", [chart for view in views for chart in _information_charts(view, len(views) > 1)]),
         ("What was logged", _term_charts(views)),
     ]
-    drawn = [(name, [found for chart in group if (found := charts.draw(chart))]) for name, group in groups]
+    drawn = [(name, list(islice(filter(None, map(charts.draw, group)), _MOST_CURVES))) for name, group in groups]
     return [(name, found) for name, found in drawn if found]
 
 
@@ -280,10 +283,11 @@ def _information_charts(view: View, named: bool) -> list[Chart]:
     bounds = [Line(label, series(log, name), i) for i, (name, label) in enumerate(_BOUNDS.items())]
     each = kl_series(log)
     order = sorted(range(len(each)), key=lambda i: -(each[i].values[-1] if each[i] else 0.0))
-    codes = [Line(f"r{i}", each[i], rank) for rank, i in enumerate(order)]
+    codes = [Line(f"r{i}", each[i], rank) for rank, i in enumerate(order[:_MOST_CURVES])]
+    cut = f", the largest {_MOST_CURVES} of {len(each)}" if len(each) > _MOST_CURVES else ""
     return [
         Chart(f"Bounds of the mutual information{suffix}", bounds, "nats", marks=marks),
-        Chart(f"KL of each r{suffix}", codes, "nats", marks=marks),
+        Chart(f"KL of each r{cut}{suffix}", codes, "nats", marks=marks),
     ]
 
 

@@ -27,6 +27,7 @@ MOST_DIMENSIONS = 32
 # Sheets are lossless up to this size for a run; above it they are WebP of high quality.
 _LOSSLESS_BYTES = 3_000_000
 _QUALITY = 90
+_WIDEST = 16_383  # of WebP, in pixels
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,17 @@ def base_codes(model: Any, dataset: Dataset | None, seed: int) -> tuple[torch.Te
 
 
 def sliders(model: Any, codes: torch.Tensor, names: Sequence[str], steps: int, kl: Sequence[float] | None) -> Sliders:
-    """Decode every base with every dimension at every value; at most 32 dimensions, those of the largest KL."""
-    traversal = figures.traverse(model, codes, span=SPAN, steps=steps, kl=kl, most=MOST_DIMENSIONS)
-    values, codes = np.array(traversal.values), codes.detach().float().cpu()
-    sheets = [_sheet(traversal.images[:, row]) for row in range(len(traversal.dimensions))]
-    originals = figures.to_pixels(model.decode(codes).cpu())
+    """Decode every base with every dimension at every value; at most 32 dimensions, those of the largest KL.
+
+    Of images so large that a row of `steps` of them makes no WebP, there are fewer.
+    """
+    codes = codes.detach().float().cpu()
+    originals = figures.to_pixels(model.decode(codes))
     height, width = originals.shape[1:3]
+    steps = min(steps, _WIDEST // width)
+    traversal = figures.traverse(model, codes, span=SPAN, steps=steps, kl=kl, most=MOST_DIMENSIONS)
+    values = np.array(traversal.values)
+    sheets = [_sheet(traversal.images[:, row]) for row in range(len(traversal.dimensions))]
     return Sliders(
         bases=tuple(Base(name, _picture(Image.fromarray(image))) for name, image in zip(names, originals, strict=True)),
         dimensions=tuple(

@@ -385,6 +385,31 @@ def test_what_a_runs_files_hold_stays_text(report, copied, ibgan_run):
     assert any("alert(1)" in title for title in titles)
 
 
+def test_a_log_of_very_many_names_makes_a_page_that_can_be_read(report, copied, ibgan_run):
+    run = copied(ibgan_run)
+    record = {"step": 5, "kl": [0.1] * 300} | {f"term {i}": 1.0 for i in range(300)}
+    (run / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+
+    page = report(run)
+
+    titles = [figure.one("figcaption").text for figure in page.root.all("figure", "chart")]
+    assert "KL of each r, the largest 64 of 300 (nats)" in titles
+    assert len([title for title in titles if title.startswith("term ")]) == 64
+
+
+def test_frames_are_fewer_where_a_row_of_them_would_be_no_webp():
+    from ibgan_plugin.evaluation.report import pictures
+
+    class Wide:
+        def decode(self, codes: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(codes), 1, 2, 4000)
+
+    sliders = pictures.sliders(Wide(), torch.zeros(1, 1), ["a"], 21, None)
+
+    assert sliders.values == (-3.0, -1.0, 1.0, 3.0)
+    assert sliders.dimensions[0].sheet.width == 16_000
+
+
 def test_a_name_in_a_file_is_never_imported(report, copied, ibgan_run, tmp_path, monkeypatch):
     (tmp_path / "dangerous.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
