@@ -36,7 +36,8 @@ def train_one(job: Job) -> Ended:
     if job["executor"] == "debug":  # in the process of the sweep itself, whose signals and environment are its own
         return _work(job)
     os.environ.update(job["environment"])
-    os.setsid()  # Ctrl-C in the terminal is for the sweep, which then asks every job to stop, once
+    if job["executor"] == "local":  # Slurm's tasks have a session of their own
+        os.setsid()  # Ctrl-C in the terminal is for the sweep, which then asks every job to stop, once
     with _asked_to_stop() as asked:
         ended = STOPPED if Path(job["stop_file"]).exists() else _work(job)
     if ended is STOPPED and asked.requeue is not None:

@@ -148,6 +148,7 @@ for flag, descriptor in (("--output", 1), ("--error", 2)):
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
 os.environ.update(SLURM_PROCID="0", SLURM_LOCALID="0", SLURM_NODEID="0", SLURM_NTASKS="1", SLURM_JOB_NUM_NODES="1")
+os.setsid()
 (state / f"{task}.pid").write_text(str(os.getpid()))
 os.execvp(words[0], words)
 """,

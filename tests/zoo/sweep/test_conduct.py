@@ -521,11 +521,13 @@ def zoo_losses():
 
 LOSSES = """
 import os
+import torch
 from ibgan_plugin.losses import IBGANLoss
 
 class raises(IBGANLoss):
     def terms(self, judged):
-        raise ArithmeticError("two\\nlines")
+        threads, gpu = torch.get_num_threads(), os.environ["CUDA_VISIBLE_DEVICES"]
+        raise ArithmeticError(f"two\\nlines, {threads} threads, GPU {gpu}")
 
 class dies(IBGANLoss):
     def terms(self, judged):
@@ -544,12 +546,13 @@ def test_a_failed_run_costs_its_own_row(
     site = distribution("misbehaving", MISBEHAVING)
     (site / "misbehaving_losses.py").write_text(LOSSES)
     monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")  # which submitit would take away
     spec = tiny_spec(grid={"loss": ["raises", "ibgan", "dies"]})
     process = sweep(spec, "--jobs", "2")
     assert process.wait(SECONDS) == 1
     err = (tmp_path / "err0").read_text()
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert errors[0] == "error: ibgan-dsprites-loss=raises-seed=0: ArithmeticError: two lines"
+    assert errors[0] == "error: ibgan-dsprites-loss=raises-seed=0: ArithmeticError: two lines, 1 threads, GPU 5"
     assert errors[1].startswith(
         "error: ibgan-dsprites-loss=dies-seed=0: ended before its last step (killed? out of memory?); see "
     )
