@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,17 @@ import torch
 from zoo.device import Backend
 
 _PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
+_STARTS = 100
+
+
+def with_start(made_by: Mapping[str, Any], step: int, backend: Backend) -> dict[str, Any]:
+    """Add what begins or resumes a run at a step to what made it so far; a file that grows for ever would end as one
+    that is too large to be read, so of very many starts the first and the latest are kept.
+    """
+    starts = {**made_by, f"from step {step}": provenance(backend)}
+    names = list(starts)
+    kept = names if len(names) <= _STARTS else [names[0], *names[1 - _STARTS :]]
+    return {name: starts[name] for name in kept}
 
 
 def provenance(backend: Backend) -> dict[str, Any]:

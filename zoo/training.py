@@ -19,7 +19,7 @@ from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import UsageError, ZooError
 from zoo.evaluating import score
-from zoo.provenance import provenance
+from zoo.provenance import with_start
 from zoo.randomness import numpy_stream
 from zoo.registry import Registry
 from zoo.run import RunDirectory
@@ -72,8 +72,8 @@ def train(
         if first >= config.steps:
             terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
             return run
-        made_by = run.config.made_by if run.exists() else {}
-        run.begin(config.model_copy(update={"made_by": made_by | {f"from step {first + 1}": provenance(backend)}}))
+        made_by = with_start(run.config.made_by if run.exists() else {}, first + 1, backend)
+        run.begin(config.model_copy(update={"made_by": made_by}))
         terminal.note(
             f"training {config.model} on {config.dataset}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})"
         )

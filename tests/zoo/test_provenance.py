@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.provenance import commit
+from zoo.device import Backend
+from zoo.provenance import commit, with_start
 
 
 def git(folder: Path, *words: str) -> str:
@@ -42,3 +43,11 @@ def test_a_file_that_git_does_not_know(checkout: Path, tmp_path: Path, monkeypat
     assert commit(tmp_path / "nowhere" / "file.py") is None
     monkeypatch.setenv("PATH", "")
     assert commit(checkout / "source.py") is None
+
+
+def test_of_very_many_starts_the_first_and_the_latest_are_kept() -> None:
+    backend, made_by = Backend.choose("cpu", "fp32"), {}
+    for step in range(1, 131):
+        made_by = with_start(made_by, step, backend)
+    assert list(made_by) == ["from step 1", *(f"from step {step}" for step in range(32, 131))]
+    assert {"versions", "commit", "command", "machine", "backend", "started"} == made_by["from step 130"].keys()
