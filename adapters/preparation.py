@@ -28,6 +28,7 @@ from zoo import terminal
 from zoo.errors import DataError, ZooError
 from zoo.files import sync, write_json
 from zoo.untrusted import open_file, read_json
+from zoo.untrusted_arrays import read_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +38,6 @@ BLOCK_BYTES = 64 << 20  # and about as many bytes of their files
 SAVE_EVERY = 4096  # images between two notes of how far it is
 MAX_PROBLEMS = 100  # after so many the source is not the dataset, and going on would only take time
 NAMED_IN_LINE = 10
-
-LONGEST_HEADER = 1024  # bytes, of an .npy file
 
 PARTIAL_ARRAY, PROGRESS, FILES = "images.npy", "progress.json", "files.txt"
 
@@ -215,13 +214,14 @@ class _Partial:
         try:
             noted = read_json(self.folder / PROGRESS, DataError, links=False)
             with open_file(self.array, DataError, links=False) as file:
-                size = os.fstat(file.fileno()).st_size
-        except DataError:
+                header = read_header(file, "it")
+                whole = os.fstat(file.fileno()).st_size == file.tell() + math.prod(self.shape)
+        except (DataError, ValueError):
             return 0, []
         match noted:
             case {"key": self.key, "done": int(done), "problems": list(problems)}:
                 known = 0 <= done <= self.shape[0] and all(isinstance(problem, str) for problem in problems)
-                if known and 0 < size - math.prod(self.shape) <= LONGEST_HEADER:
+                if known and whole and header == (self.shape, False, np.dtype(np.uint8)):
                     return done, problems
         return 0, []
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.untrusted import exists, open_file, parse_json
+from zoo.run import log_lines, log_record
+from zoo.untrusted import exists
 
 _LARGEST = 1e300
-_LONGEST_LINE = 4 * 2**20
+_LARGEST_KEPT = 32 * 2**20  # bytes of lines: a hundred thousand records
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,29 @@ def read_log(path: Path) -> Log:
 
     ZooError, one line, for what is no file or cannot be read.
     """
-    if not exists(path):
-        return Log(())
-    with open_file(path, ZooError, links=False) as file:
-        # A line that is longer than any comes in parts, none of which is a record.
-        found = [_record(line) for line in iter(lambda: file.readline(_LONGEST_LINE), b"") if line.strip()]
-    records = [record for record in found if record is not None]
-    return Log(tuple(sorted(records, key=lambda record: record["step"])), len(found) - len(records))
+    terms: list[tuple[int, dict[str, Any]]] = []  # with the sizes of their lines
+    evaluations: list[dict[str, Any]] = []
+    size = evaluated = count = left_out = 0
+    every = 1  # of a long log, only every so many records are kept
+    for line in log_lines(path) if exists(path) else ():
+        record = log_record(line)
+        if record is None:
+            left_out += bool(line.strip())
+        elif isinstance(record.get("metrics"), dict):
+            evaluations.append(record)
+            evaluated += len(line)
+            if evaluated > _LARGEST_KEPT:
+                raise ZooError(f"{path} holds more than {_LARGEST_KEPT:,} bytes of evaluations, more than any run's")
+        else:
+            count += 1
+            if count % every == 0:
+                terms.append((len(line), record))
+                size += len(line)
+            if size > _LARGEST_KEPT:
+                terms, every = terms[1::2], 2 * every
+                size = sum(length for length, _ in terms)
+    records = [*(record for _, record in terms), *evaluations]
+    return Log(tuple(sorted(records, key=lambda record: record["step"])), left_out)
 
 
 def number(value: Any) -> float | None:
@@ -103,14 +120,3 @@ def best(points: Series, *, lower_is_better: bool = False) -> tuple[float, float
 def _series(points: Iterable[tuple[float, float | None]]) -> Series:
     kept = [(step, value) for step, value in points if value is not None]
     return Series(tuple(step for step, _ in kept), tuple(value for _, value in kept))
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = parse_json(line)
-    except ValueError:
-        return None
-    if not isinstance(record, dict):
-        return None
-    step = number(record.get("step"))
-    return None if step is None or step < 0 else record

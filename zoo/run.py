@@ -37,6 +37,7 @@ _NAMES = ("config.json", "metrics.jsonl", "evaluations.jsonl", "owner.json", "ru
 # What a file from elsewhere may claim.
 _LARGEST_STEP = 2**53
 _LONGEST_LINE = 8 * 2**20  # bytes; an evaluation has a few thousand
+_LARGEST_LOG = 2**30  # bytes; a million steps that log each have a quarter of that
 # Optimisers gather two tensors a weight, and averages of weights are one more; losses may bring networks of their own.
 _LARGEST_TRAINER, _LARGEST_RATIO = 384 * 2**20, 64
 
@@ -186,8 +187,9 @@ class RunDirectory:
         """
         scores = {}
         for record in self._own_evaluations():
-            score = record["metrics"].get(metric, {}).get("score")
-            if score is not None:
+            result = record["metrics"].get(metric)
+            score = result.get("score") if isinstance(result, dict) else None
+            if isinstance(score, int | float) and not isinstance(score, bool):
                 scores[int(record["step"])] = score
         if not scores:
             return None
@@ -198,7 +200,8 @@ class RunDirectory:
         return any(record["step"] == step for record in self._own_evaluations())
 
     def _own_evaluations(self) -> list[dict[str, Any]]:
-        return [record for record in self.records("evaluations.jsonl") if "checkpoint" not in record]
+        found = self.records("evaluations.jsonl")
+        return [record for record in found if "checkpoint" not in record and isinstance(record.get("metrics"), dict)]
 
     def prune(self, keep: int, *also: int | None) -> None:
         """Remove all checkpoints but the newest `keep` and those of the steps `also`.
@@ -337,6 +340,9 @@ def _sha256_of(state: Mapping[str, Any]) -> str:
 def log_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a log; one that is longer than any in parts, which are no records. ZooError where it fails."""
     with open_file(path, ZooError, links=False) as log:
+        size = os.fstat(log.fileno()).st_size
+        if size > _LARGEST_LOG:
+            raise ZooError(f"{path} is {size:,} bytes, larger than any log; move it away")
         while line := log.readline(_LONGEST_LINE):
             yield line
 

@@ -43,17 +43,20 @@ def open_file(path: Path, error: type[ZooError], *, links: bool = True) -> Binar
     if not links:
         refuse_link(path, error)
     try:
-        # A pipe that nobody writes to would be waited for in opening it, so opening does not wait.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        # Opening a device may do something, and opening a pipe waits for who writes to it: so this looks before, does
+        # not wait, and looks again at what it has opened.
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            mode = os.fstat(handle).st_mode
+            if stat.S_ISREG(mode):
+                return os.fdopen(handle, "rb")
+            os.close(handle)
     except OSError as reason:
         raise error(f"cannot read {path}: {reason.strerror}") from None
     except ValueError:  # a NUL in the name
         raise error(f"cannot read {path}: there are no such names") from None
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(handle)
-        raise error(f"cannot read {path}: it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}, expected a file")
-    return os.fdopen(handle, "rb")
+    raise error(f"cannot read {path}: it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}, expected a file")
 
 
 def exists(path: Path) -> bool:
