@@ -36,6 +36,18 @@ def test_where_what_goes(capsys: Capture) -> None:
     assert json.loads(out.removeprefix("data\n")) == {"a": [1, None]}
 
 
+def test_what_others_wrote_is_text(capsys: Capture) -> None:
+    """No markup, no escape sequences, no second line, and no failing on what an encoding cannot write."""
+    terminal.table(["[b]name[/x]"], [["[/bold]"], [":smile: \x1b[31m"], ["two\nlines"]], title="[/t]")
+    terminal.note("first\nsecond \x1b[2J")
+    terminal.out("bytes \udcff")
+    out, err = capsys.readouterr()
+    for part in ("[b]name[/x]", "[/bold]", ":smile: \\x1b[31m", "two", "lines", "[/t]", "bytes \\udcff"):
+        assert part in out
+    assert "\x1b" not in out + err
+    assert err == "first second \\x1b[2J\n"
+
+
 def test_a_nan_is_no_json(capsys: Capture) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         terminal.out_json({"score": float("nan")})
