@@ -15,8 +15,9 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from zoo.errors import ZooError, shown
 
@@ -35,7 +36,7 @@ _KINDS = {
 }
 
 
-def open_file(path: Path, error: type[ZooError], *, links: bool = True) -> BinaryIO:
+def open_file(path: Path, error: type[ZooError], *, links: bool = True) -> BufferedReader:
     """Open a regular file for reading, without waiting for anything else. `links` False refuses a link.
 
     Raises `error`, one line, where there is no such file or it is something else.
@@ -126,7 +127,7 @@ def open_zip(path: Path, error: type[ZooError]) -> Iterator[zipfile.ZipFile]:
     """
     with open_file(path, error) as file:
         try:
-            archive = zipfile.ZipFile(Bounded(file, LARGEST_ZIP_DIRECTORY))  # type: ignore[arg-type]  # a file, in part
+            archive = zipfile.ZipFile(Bounded(file, LARGEST_ZIP_DIRECTORY))
         except Exception as reason:  # zipfile's parser raises what it stumbles over
             raise error(
                 f"{path} cannot be read as a zip archive ({said(reason)}); it is cut short or of another kind"

@@ -74,7 +74,7 @@ def load_tensors(path: Path, file: BinaryIO, error: type[ZooError]) -> Any:
 
 def _check_zip(path: Path, file: BinaryIO, error: type[ZooError]) -> None:
     """Refuse what torch.save never writes: packed members, which could be a million times larger; two of a name."""
-    with zipfile.ZipFile(Bounded(file, LARGEST_ZIP_DIRECTORY)) as archive:  # type: ignore[call-overload]
+    with zipfile.ZipFile(Bounded(file, LARGEST_ZIP_DIRECTORY)) as archive:
         members = archive.infolist()
         if any(m.compress_type != zipfile.ZIP_STORED or m.file_size != m.compress_size for m in members):
             raise error(f"{path} holds compressed data, which torch.save never writes")

@@ -206,7 +206,7 @@ def test_the_old_file_format_is_read(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 and no more"])
 def test_damaged_weights_are_one_line(root: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "cut.pth").write_bytes(content)
-    with pytest.raises(ZooError, match="is no file of torch.save") as caught:
+    with pytest.raises(ZooError, match=r"is no file of torch\.save") as caught:
         read_weights(tmp_path / "cut.pth", allow_unverified=True, root=root)
     assert "\n" not in str(caught.value)
 
