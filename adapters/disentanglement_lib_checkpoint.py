@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from torch import nn
 from ibgan_plugin.adapters.representor import FILE, write_representor
 from ibgan_plugin.adapters.result_tree import Reference, Step
 from zoo import terminal
-from zoo.errors import UsageError
+from zoo.errors import CheckpointError, UsageError
 from zoo.files import writing_folder
 from zoo.loading import Loaded, load_checkpoint
 from zoo.registry import default_registry
@@ -60,6 +59,7 @@ def _named(function: str, *names: str, **others: str) -> dict[str, str]:
 _BINS = {"num_bins": "discretizer.num_bins"}
 _HISTOGRAM = {"discretizer.discretizer_fn": Reference("histogram_discretizer")}
 
+_MOST_METRICS = 1000
 _METRIC = re.compile(r"\w[\w.:-]{0,100}", re.ASCII)
 
 METRICS = {
@@ -166,9 +166,10 @@ def train_step(loaded: Loaded, num_latent: int) -> Step:
     for part in ("dataset", "loss", "model", "trainer"):
         for name, value in config.settings.get(part, {}).items():
             bindings[f"zoo.{part}.{name}"] = value
-    logged = [record for record in _records(loaded, "metrics.jsonl") if record["step"] <= loaded.step]
-    results = dict(logged[-1]) if logged else {"step": loaded.step}
-    seconds = _training_seconds(logged, config.log_every)
+    seconds = _training_seconds(_logged(loaded), config.log_every)
+    results: dict[str, Any] = {"step": loaded.step}
+    for record in _logged(loaded):
+        results = record
     return Step("train", bindings, results | {"elapsed_time": seconds}, _identity(loaded))
 
 
@@ -208,6 +209,8 @@ def newest_results(loaded: Loaded) -> dict[str, tuple[dict[str, Any], int]]:
         metrics, seed = record.get("metrics"), record.get("seed", 0)
         if record["step"] == loaded.step and isinstance(metrics, dict) and isinstance(seed, int):
             found |= {name: (result, seed) for name, result in metrics.items() if _is_result(name, result)}
+            if len(found) > _MOST_METRICS:
+                raise CheckpointError(f"{loaded.path} has results of more metrics than there are")
     return found
 
 
@@ -224,8 +227,13 @@ def _load(checkpoint: Path) -> Loaded:
     return load_checkpoint(registry, name, found.path, device="cpu")
 
 
-def _records(loaded: Loaded, file: str) -> list[dict[str, Any]]:
-    return loaded.run.records(file) if loaded.run else []
+def _records(loaded: Loaded, file: str) -> Iterator[dict[str, Any]]:
+    return loaded.run.each_record(file) if loaded.run else iter(())
+
+
+def _logged(loaded: Loaded) -> Iterator[dict[str, Any]]:
+    """What was logged of training up to the checkpoint."""
+    return (record for record in _records(loaded, "metrics.jsonl") if record["step"] <= loaded.step)
 
 
 def _identity(loaded: Loaded) -> str:
@@ -233,14 +241,14 @@ def _identity(loaded: Loaded) -> str:
     return f"{loaded.config.model} {find_checkpoint(loaded.path).state['files']['model.safetensors']['sha256']}"
 
 
-def _training_seconds(logged: list[dict[str, Any]], log_every: int) -> float | None:
+def _training_seconds(logged: Iterable[dict[str, Any]], log_every: int) -> float | None:
     """The time that the logged steps took, from their rates; None without any."""
-    if not logged:
-        return None
-    steps = [max(0, logged[0]["step"] - log_every), *(record["step"] for record in logged)]
-    spans = [after - before for before, after in pairwise(steps)]
-    rates = [record.get("steps_per_second") for record in logged]
-    return round(sum(span / rate for span, rate in zip(spans, rates, strict=True) if _is_rate(rate)), 3)
+    seconds, before = None, None
+    for record in logged:
+        step, rate = record["step"], record.get("steps_per_second")
+        span = step - (max(0, step - log_every) if before is None else before)
+        seconds, before = (seconds or 0.0) + (span / rate if _is_rate(rate) else 0.0), step
+    return None if seconds is None else round(seconds, 3)
 
 
 def _is_rate(value: Any) -> bool:

@@ -37,6 +37,7 @@ _NAMES = ("config.json", "metrics.jsonl", "evaluations.jsonl", "owner.json", "ru
 # What a file from elsewhere may claim.
 _LARGEST_STEP = 2**53
 _LONGEST_LINE = 8 * 2**20  # bytes; an evaluation has a few thousand
+_LARGEST_KEPT = 32 * 2**20  # bytes of lines, which take up to thirty times as much memory
 _LARGEST_LOG = 2**30  # bytes; a million steps that log each have a quarter of that
 # Optimisers gather two tensors a weight, and averages of weights are one more; losses may bring networks of their own.
 _LARGEST_TRAINER, _LARGEST_RATIO = 384 * 2**20, 64
@@ -199,9 +200,9 @@ class RunDirectory:
         """Whether the run evaluated this step itself."""
         return any(record["step"] == step for record in self._own_evaluations())
 
-    def _own_evaluations(self) -> list[dict[str, Any]]:
-        found = self.records("evaluations.jsonl")
-        return [record for record in found if "checkpoint" not in record and isinstance(record.get("metrics"), dict)]
+    def _own_evaluations(self) -> Iterator[dict[str, Any]]:
+        found = self.each_record("evaluations.jsonl")
+        return (record for record in found if "checkpoint" not in record and isinstance(record.get("metrics"), dict))
 
     def prune(self, keep: int, *also: int | None) -> None:
         """Remove all checkpoints but the newest `keep` and those of the steps `also`.
@@ -219,6 +220,7 @@ class RunDirectory:
     def append(self, file: str, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl or evaluations.jsonl."""
         line = json.dumps(record, allow_nan=False) + "\n"
+        refuse_link(self.path / file, CheckpointError)
         try:
             with (self.path / file).open("a+b") as handle:
                 if handle.tell() and not _ends_a_line(handle):  # what stands there was cut short
@@ -230,11 +232,26 @@ class RunDirectory:
     def records(self, file: str) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl or evaluations.jsonl, oldest first; none where there is no such file.
 
-        A line that is not whole (the last one of a killed run) is left out.
+        A line that is not whole (the last one of a killed run) is left out. Raises ZooError where they are more than
+        memory should hold; `each_record` goes through any number.
         """
+        path, size, found = self.path / file, 0, []
+        for line in log_lines(path) if exists(path) else ():
+            record = log_record(line)
+            if record is not None:
+                found.append(record)
+                size += len(line)
+            if size > _LARGEST_KEPT:
+                raise ZooError(
+                    f"{path} holds more than {_LARGEST_KEPT:,} bytes of records, too many to look at at once"
+                )
+        return found
+
+    def each_record(self, file: str) -> Iterator[dict[str, Any]]:
+        """Yield what `records` returns, one by one."""
         path = self.path / file
         found = map(log_record, log_lines(path)) if exists(path) else ()
-        return [record for record in found if record is not None]
+        return (record for record in found if record is not None)
 
     def forget_after(self, step: int) -> None:
         """Drop what was logged after a step (a resumed run logs it again), and what a killed run left half written."""

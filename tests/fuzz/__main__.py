@@ -28,7 +28,8 @@ SHARES = {
     "plot": 2,
     "environment": 0.3,
 }
-BATCH = 50
+BATCH, SLOW_BATCH = 50, 5
+SLOW = ("dsprites hdf5", "plot", "convert to disentanglement_lib")
 
 
 def main() -> int:
@@ -52,7 +53,7 @@ def main() -> int:
             while time.monotonic() < until:
                 before = fuzzer.inputs[name]
                 try:
-                    fuzz(fuzzer, name, BATCH if name != "dsprites hdf5" else 5, number)
+                    fuzz(fuzzer, name, SLOW_BATCH if name in SLOW else BATCH, number)
                 except Defect as defect:
                     failures.append({"reader": name, "what": str(defect)})
                     terminal.note(str(defect)[-1500:])

@@ -336,7 +336,8 @@ def hdf5_of(draw: st.DrawFn, file: str) -> Change:
                     type_ = h5py.string_dtype() if dtype in ("<U3", "O") else np.dtype(dtype)
                     opened.create_dataset(path, shape=array.shape, dtype=type_)
                 elif kind == "shape":
-                    opened.create_dataset(path, shape=shape, dtype=array.dtype, chunks=(1,) * len(shape) or None)
+                    chunks = (1,) * len(shape) if shape and all(shape) else None
+                    opened.create_dataset(path, shape=shape, dtype=array.dtype, chunks=chunks)
                 elif kind == "group":
                     opened.create_group(path)
                 elif kind == "soft":

@@ -245,6 +245,14 @@ def test_the_best_step_is_of_the_runs_own_evaluations(run: RunDirectory) -> None
     assert [step for step in range(8) if run.evaluated(step)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_nothing_is_appended_by_way_of_a_link(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (run.path / "evaluations.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(CheckpointError, match="is a link, which is not followed there"):
+        run.append("evaluations.jsonl", {"step": 1})
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_line_after_one_that_was_cut_short_is_a_line_of_its_own(run: RunDirectory) -> None:
     (run.path / "evaluations.jsonl").write_text('{"step": 1}\n{"step": 2, "met')
     run.append("evaluations.jsonl", {"step": 3})
