@@ -150,7 +150,7 @@ def plot_traversal(traversal: Traversal, titles: Sequence[str] | None = None) ->
         ends_and_middle = sorted({0, steps // 2, steps - 1})
         axes.set_xticks(
             [GAP / 2 + (column + 0.5) * (base.shape[3] + GAP) for column in ends_and_middle],
-            [f"{traversal.values[column]:z+.1f}" for column in ends_and_middle],
+            [f"{traversal.values[column]:+z.1f}" for column in ends_and_middle],
         )
         if titles is not None:
             axes.set_title(titles[index], fontsize=9, parse_math=False)
@@ -193,7 +193,7 @@ def draw_traversal(traversal: Traversal) -> Image.Image:
         sheet.paste(block, (left, head))
         for column in (0, len(traversal.values) // 2, len(traversal.values) - 1):
             centre = left + GAP + (column + 0.5) * (block_width - GAP) / len(traversal.values)
-            pen.text((centre, head / 2), f"{traversal.values[column]:z+.1f}", fill="black", font=font, anchor="mm")
+            pen.text((centre, head / 2), f"{traversal.values[column]:+z.1f}", fill="black", font=font, anchor="mm")
     return sheet
 
 
