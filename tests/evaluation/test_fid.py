@@ -282,7 +282,7 @@ def test_given_statistics_of_other_weights_are_refused(small, pictures, tmp_path
     small(Painter(), pictures, num_images=400)
     (file,) = (tmp_path / "data" / "fid").iterdir()
     assert small(Painter(), pictures, num_images=400, real_statistics=file)["num_real_images"] == 400
-    with pytest.raises(DataError, match="computed with precision fp32, and this run uses bf16"):
+    with pytest.raises(DataError, match="computed with precision 'fp32', and this run uses bf16"):
         small(Painter(), pictures, num_images=400, real_statistics=file, precision="bf16")
     torch.save({"weight": torch.ones(1)}, tmp_path / "weights.pth")
     with pytest.raises(DataError, match="computed with weights_sha256"):
