@@ -9,6 +9,7 @@ is told in one line.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 STALL_SECONDS = 120.0  # without a byte from the child
 MEMORY = 768 * 2**20  # bytes that the child may have beyond its libraries
+PIPE = 2**20  # bytes between the two
 CPU_SECONDS = 3600  # after which the system stops a child whose parent is gone
 
 _LARGEST_CHUNK = 128 * 2**20
@@ -57,7 +59,9 @@ class HDF5File:
         assert self._row is not None
         dtype, shape = self._row
         self._ask(["rows", count])
-        return np.frombuffer(self._take(count * prod(shape) * dtype.itemsize), dtype).reshape(count, *shape)
+        found = np.empty((count, *shape), dtype)
+        self._fill(memoryview(found.reshape(-1).view(np.uint8)))
+        return found
 
     def _ask(self, question: list[Any]) -> None:
         assert self._child.stdin is not None
@@ -70,9 +74,13 @@ class HDF5File:
             raise HDF5Error(problem)
 
     def _take(self, size: int) -> bytearray:
+        content = bytearray(size)
+        self._fill(memoryview(content))
+        return content
+
+    def _fill(self, left: memoryview) -> None:
         assert self._child.stdout is not None
-        handle, content = self._child.stdout.fileno(), bytearray(size)
-        left, deadline = memoryview(content), time.monotonic() + STALL_SECONDS
+        handle, deadline = self._child.stdout.fileno(), time.monotonic() + STALL_SECONDS
         while left:
             ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
@@ -81,7 +89,6 @@ class HDF5File:
             if count == 0:
                 raise HDF5Error(f"the HDF5 library fails on it ({_end_of(self._child)})")
             left, deadline = left[count:], time.monotonic() + STALL_SECONDS
-        return content
 
 
 @contextmanager
@@ -92,6 +99,9 @@ def open_hdf5(path: Path) -> Iterator[HDF5File]:
     child = subprocess.Popen(
         command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
     )
+    assert child.stdout is not None
+    with suppress(OSError, AttributeError):  # where the system has larger pipes, there is less to wait for
+        fcntl.fcntl(child.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
     try:
         yield HDF5File(child)
     finally:
@@ -116,6 +126,7 @@ def _end_of(child: subprocess.Popen[bytes]) -> str:
 def _serve(path: str) -> None:
     """Answer the questions on stdin: four bytes of length, a problem of that length or nothing, then what was asked."""
     import h5py  # before the limits: its libraries count, too
+    import numpy as np
 
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever libraries print goes nowhere
@@ -124,7 +135,7 @@ def _serve(path: str) -> None:
     array: Any = None
     start = 0
     for line in sys.stdin.buffer:
-        problem, content = "", b""
+        problem, content = "", memoryview(b"")
         try:
             question, *arguments = json.loads(line)
             file = file or h5py.File(path, "r")
@@ -133,13 +144,14 @@ def _serve(path: str) -> None:
             else:
                 found = array[start : start + arguments[0]]
                 start += len(found)
-                content = found.tobytes()
+                content = memoryview(np.ascontiguousarray(found).reshape(-1).view(np.uint8))
         except Exception as error:  # h5py raises what it makes of libhdf5's errors, of every kind
             problem = " ".join(str(error).split())[:200] or type(error).__name__
         encoded = problem.encode("utf-8", errors="replace")
         answers.write(len(encoded).to_bytes(4, "big") + encoded)
-        answers.write(content)
         answers.flush()
+        while content:
+            content = content[os.write(answers.fileno(), content) :]
 
 
 def _checked(file: h5py.File, key: str, dtype: str, shape: list[int]) -> Any:

@@ -302,7 +302,7 @@ def _read_dsprites(file: Path) -> None:
     from ibgan_plugin.adapters import dsprites_official, hdf5
     from ibgan_plugin.adapters.factors import FactorSpace
 
-    hdf5.STALL_SECONDS = 6.0  # of the 10 s that a reader has here
+    hdf5.STALL_SECONDS = 8.0  # of the 10 s that a reader has here
     made = dsprites_official.read(file, FactorSpace(*SPACE))
     assert sum(len(block) for block in made.blocks) == made.shape[0]
 
