@@ -60,7 +60,7 @@ class HDF5File:
         dtype, shape = self._row
         self._ask(["rows", count])
         found = np.empty((count, *shape), dtype)
-        self._fill(memoryview(found.reshape(-1).view(np.uint8)))
+        self._fill(found.reshape(-1).view(np.uint8).data)
         return found
 
     def _ask(self, question: list[Any]) -> None:
@@ -144,7 +144,7 @@ def _serve(path: str) -> None:
             else:
                 found = array[start : start + arguments[0]]
                 start += len(found)
-                content = memoryview(np.ascontiguousarray(found).reshape(-1).view(np.uint8))
+                content = np.ascontiguousarray(found).reshape(-1).view(np.uint8).data
         except Exception as error:  # h5py raises what it makes of libhdf5's errors, of every kind
             problem = " ".join(str(error).split())[:200] or type(error).__name__
         encoded = problem.encode("utf-8", errors="replace")

@@ -133,6 +133,7 @@ def progress(description: str, total: int, *, done: int = 0) -> Iterator[Progres
     finally:
         shown.close()
 
+
 class LiveTable:
     """A table that is redrawn in place on a terminal, and one line about it now and then elsewhere."""
 
