@@ -24,8 +24,12 @@ SHARES = {
     "dsprites hdf5": 4,
     "command line": 3,
     "images": 2,
-    "convert to disentanglement_lib": 1,
+    "convert to disentanglement_lib": 2,
     "plot": 2,
+    "zip": 2,
+    "checkpoint": 2,
+    "model": 2,
+    "trainer": 2,
     "environment": 0.3,
 }
 BATCH, SLOW_BATCH = 50, 5
