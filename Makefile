@@ -33,11 +33,14 @@ demo: $(VENV)/.installed
 # One thread a process: tensors of this size gain nothing from more, and on a busy machine threads wait for each other.
 test test-all check: export OMP_NUM_THREADS = 1
 
+# A process a core, up to four; the tests of a file stay together, for they share what is slow to make.
+PARALLEL = -n auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # mypy cannot follow the package-dir mapping of the source tree, so it reads an installed copy.
 check: $(VENV)/.installed
