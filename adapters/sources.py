@@ -131,7 +131,8 @@ class Zip:
                 _refuse_unsafe(self.path, member.filename)
                 if member.external_attr >> 28 == 0o12:  # the file type that Unix keeps in the upper half
                     raise DataError(f"{self.path} is refused: {shown(member.filename)} in it is a link")
-                if not member.is_dir() and _visible(member.filename) and wanted(member.filename):
+                folder = member.filename.endswith("/")  # zipfile's is_dir fails on an empty name
+                if not folder and _visible(member.filename) and wanted(member.filename):
                     found.append(member.filename)
                     size += member.file_size
         if size > most:

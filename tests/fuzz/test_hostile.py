@@ -379,6 +379,20 @@ def test_bombs_in_archives(fuzzer: Fuzzer) -> None:
         refused(fuzzer, name, packed_tar(mode, True), "a header in it is larger than any")
 
 
+def test_a_member_without_a_name(fuzzer: Fuzzer) -> None:
+    def change(folder: Path) -> None:
+        content = (folder / "set.zip").read_bytes()
+        directory = content.index(b"PK\x01\x02")
+        length = struct.unpack_from("<H", content, directory + 28)[0]
+        nameless = content[:directory] + content[directory : directory + 28] + b"\0\0"
+        rest = content[directory + 30 : directory + 46] + content[directory + 46 + length :]
+        end = rest.index(b"PK\x05\x06")
+        size = struct.unpack_from("<I", rest, end + 12)[0] - length
+        (folder / "set.zip").write_bytes(nameless + rest[: end + 12] + struct.pack("<I", size) + rest[end + 16 :])
+
+    assert fuzzer.check("zip", change)["end"] == "read"  # without that member
+
+
 @pytest.mark.parametrize("size", [-512, -1, 2**33, 2**62])
 def test_tar_members_of_impossible_sizes(fuzzer: Fuzzer, size: int) -> None:
     from tests.fuzz.mutations import _set_size

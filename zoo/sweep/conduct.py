@@ -32,7 +32,7 @@ from zoo.sweep.job import Job, train_one
 from zoo.sweep.plan import Plan, PlannedRun, SweepFolder, replanned
 from zoo.sweep.progress import Asked, evaluations, finished, logged, missing, saved_step
 from zoo.sweep.spec import Slurm
-from zoo.untrusted import read_json
+from zoo.untrusted import read_json, user_path
 
 Executor = Literal["local", "slurm", "debug"]
 
@@ -226,7 +226,7 @@ class Conductor:
             "metrics": list(self.asked.metrics),
             "metric_settings": dict(self.asked.settings),
             "eval_seed": self.asked.seed,
-            "data_root": str(self.data_root.expanduser().resolve()) if self.data_root else None,
+            "data_root": str(user_path(self.data_root).resolve()) if self.data_root else None,
             "stop_file": str(self.folder.stop_file.resolve()),
             "environment": self._environment(place),
         }
@@ -238,7 +238,7 @@ class Conductor:
 
         environment = {}
         if self.data_root:  # for metrics with files of their own there
-            environment[VARIABLE] = str(self.data_root.expanduser().resolve())
+            environment[VARIABLE] = str(user_path(self.data_root).resolve())
         if self.executor == "local":
             environment["OMP_NUM_THREADS"] = str(threads_each(self.jobs))
             environment["CUDA_VISIBLE_DEVICES"] = _gpu(place)
