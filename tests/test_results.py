@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
-ROW = re.compile(r"^\| \[(.+?)\]\((results/.+?)\) \|.*\| ([\d,]+) \| \*\*([\d.]+)\*\* \| ([\d.]+) \| (\d+) \|", re.MULTILINE)
+ROW = re.compile(r"^\| \[(.+?)\]\((.+?)\) \|.*\| ([\d,]+) \| \*\*([\d.]+)\*\* \| ([\d.]+) \| (\d+) \|", re.MULTILINE)
 ROWS = ROW.findall(PAGE.read_text(encoding="utf-8"))
 
 
