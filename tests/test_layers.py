@@ -130,6 +130,7 @@ def test_nothing_is_unpickled() -> None:
         for module, text in sources(folder):
             assert not {"cPickle", "cloudpickle", "dill", "joblib", "shelve"} & imports(module, text), module
             for name, call in calls(text):
+                # A name to look for in the sources, not a call.
                 assert name not in ("pickle.load", "pickle.loads", "pickle.Unpickler"), module
                 given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
                 if name in ("torch.load", "load_url", "torch.hub.load_state_dict_from_url"):

@@ -91,6 +91,7 @@ def test_pickles_are_not_loaded(tmp_path: Path, gaussian: Gaussian) -> None:
     np.savez(tmp_path / "stats.npz", mu=gaussian.mean, sigma=gaussian.covariance, more=evil)
     with pytest.raises(DataError, match="cannot be read"):
         read_statistics(tmp_path / "stats.npz", DIMS)
+    # Only writing it takes allow_pickle; what reads it must refuse.
     np.save(tmp_path / "single.npy", evil, allow_pickle=True)
     (tmp_path / "single.npy").rename(tmp_path / "single.npz")
     with pytest.raises(DataError, match="cannot be read"):

@@ -222,6 +222,7 @@ def test_weights_of_another_network_are_refused_in_one_line(
     root: Path, tmp_path: Path, random_inception_weights
 ) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
+    # Written by the fixture; read as the code under test reads it.
     state = torch.load(random_inception_weights, weights_only=True)
     state["fc.bias"] = torch.zeros(1000)  # torchvision's number of classes
     torch.save(state, tmp_path / "torchvision.pth")

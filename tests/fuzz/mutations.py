@@ -297,6 +297,7 @@ def npz_of(file: str, content: Callable[[str], bytes]) -> st.SearchStrategy[Chan
                 if kind == "pickle":
                     import numpy as np
 
+                    # Written, never read here: the bait that a reader must not unpickle.
                     stream = io.BytesIO()
                     np.save(stream, np.array([readers.Exploding(folder)], dtype=object), allow_pickle=True)
                     archive.writestr(name, stream.getvalue())

@@ -191,6 +191,7 @@ def object_array(path: Path) -> None:
 
 
 def object_npy(path: Path) -> None:
+    # Written, never read here: the bait that a reader must not unpickle.
     with path.open("wb") as file:
         np.save(file, np.array([Exploding(path.parent)], dtype=object), allow_pickle=True)
 

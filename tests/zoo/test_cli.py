@@ -21,7 +21,8 @@ from zoo.specs import KINDS
 IMPORT = ["convert", "checkpoint", "FILE", "--from", "ibgan_authors", "--out", "x"]
 TRAIN = ("train", "ibgan", "--dataset", "dsprites", "--steps", "1")
 QUICK = ("--set", "factorvae.votes=20", "--set", "factorvae.variance_images=256")
-HEAVY = {"torch", "numpy", "scipy", "sklearn", "pandas", "h5py", "PIL", "matplotlib", "torchvision", "safetensors"}
+HEAVY = {"torch", "torchvision", "numpy", "scipy", "sklearn", "pandas", "h5py", "PIL", "matplotlib", "safetensors"}
+HEAVY |= {"submitit", "filelock"}
 
 MISBEHAVING = """
 def fails(model, data, seed=0):
@@ -326,6 +327,8 @@ def imported_by(*words: str) -> set[str]:
         (["plugins"], ["pydantic"]),
         (["plugins", "--json"], ["pydantic", "rich"]),
         (["--version"], ["pydantic", "rich"]),
+        (["sweep", "--help"], ["pydantic", "rich"]),
+        (["reproduce", "--help"], ["pydantic", "rich"]),
     ],
     ids=" ".join,
 )

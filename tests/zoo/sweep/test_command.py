@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -136,19 +135,3 @@ def test_a_dry_run_needs_no_submitit(
     outcome = cli("sweep", tiny_spec())
     assert outcome.code == 2
     assert outcome.error.endswith("not installed: pip install 'ibgan-plugin[cluster]'")
-
-
-@pytest.mark.parametrize("command", ["sweep", "reproduce"])
-def test_help_imports_nothing_heavy(command: str) -> None:
-    program = (
-        "import io, contextlib, sys\n"
-        "from zoo.cli import run\n"
-        "with contextlib.redirect_stdout(io.StringIO()): code = run(sys.argv[1:])\n"
-        "assert code == 0\n"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, command, "--help"], capture_output=True, text=True, check=True
-    )
-    heavy = {"torch", "numpy", "scipy", "pydantic", "rich", "submitit", "matplotlib", "filelock"}
-    assert set(ended.stdout.split()) & heavy == set()
