@@ -17,6 +17,7 @@ import torch
 from benchmarks import batches, factorvae_votes, fid, training_step
 from zoo import terminal
 from zoo.files import write_json
+from zoo.memory import keep_freed
 
 
 def processor() -> str:
@@ -33,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks.json"), help="the JSON file to write")
     options = parser.parse_args()
+    keep_freed()
 
     result: dict[str, Any] = {
         "processor": processor(),

@@ -83,10 +83,24 @@ def head(ndf: int, out_dim: int, variant: Variant, *, reconstructs: bool) -> nn.
     convs = _conv(ndf * 4, width, kernel=3, stride=1)
     if not authors:
         convs += _conv(width, width, kernel=3, stride=1)
-    layers = [*convs, nn.Flatten(), *_linear(width * 8 * 8, ndf * 16)]
+    layers = [*convs, Flatten(), *_linear(width * 8 * 8, ndf * 16)]
     if authors and reconstructs:
         layers += _linear(ndf * 16, ndf * 16)
     return nn.Sequential(*layers, nn.Linear(ndf * 16, out_dim))
+
+
+class Flatten(nn.Module):
+    """(n, C, H, W) -> (n, C*H*W), whose gradient comes back in the memory layout of the feature maps.
+
+    Left alone, the gradient of channels-last maps comes back with the channels first, and the backward pass of the
+    leaky ReLU before takes ten times as long for two layouts as for one.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Flatten; the order of the features is that of (C, H, W), whatever the layout."""
+        if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
+            maps.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        return maps.flatten(1)
 
 
 def initialise(module: nn.Module, scheme: Literal["normal", "orthogonal"]) -> None:

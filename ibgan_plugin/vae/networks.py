@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ibgan_plugin import networks
-from ibgan_plugin.networks import LEAK, to_model_range
+from ibgan_plugin.networks import LEAK, Flatten, to_model_range
 
 Kind = Literal["locatello", "ibgan"]
 Init = Literal["glorot", "normal", "orthogonal"]
@@ -58,7 +58,7 @@ def encoder(kind: Kind, z_dim: int, width: int, channels: int) -> GaussianEncode
             nn.ReLU(),
             nn.Conv2d(64, 64, 2, stride=2),  # (n, 64, 4, 4)
             nn.ReLU(),
-            nn.Flatten(),
+            Flatten(),
             nn.Linear(64 * 4 * 4, 256),
             nn.ReLU(),
         )
@@ -71,7 +71,7 @@ def encoder(kind: Kind, z_dim: int, width: int, channels: int) -> GaussianEncode
         *_conv(width * 2, wide, kernel=4, stride=2),  # (n, ngf*4, 8, 8)
         *_conv(wide, wide, kernel=3, stride=1),  # (n, ngf*4, 8, 8)
         *_conv(wide, wide, kernel=3, stride=1),  # (n, ngf*4, 8, 8)
-        nn.Flatten(),
+        Flatten(),
         nn.Linear(wide * 8 * 8, width * 16, bias=False),
         nn.BatchNorm1d(width * 16),
         nn.ReLU(),

@@ -181,3 +181,18 @@ def test_sampling_has_the_mean_and_the_deviation_asked_for_and_gradients_in_both
 def test_other_sizes_are_refused(shape):
     with pytest.raises(UsageError, match=f"64x64 images, the dataset has {shape[0]}x{shape[1]}"):
         IBGAN(shape)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_flatten_is_torchs_and_gives_the_gradient_back_in_the_layout_of_the_maps(layout: torch.memory_format) -> None:
+    maps = torch.randn(5, 3, 4, 4).to(memory_format=layout).requires_grad_()
+    weights = torch.randn(48)
+    activated = nn.functional.leaky_relu(maps, 0.2)
+    seen: list[torch.Tensor] = []
+    flat = networks.Flatten()(activated)
+    activated.register_hook(seen.append)
+    (gradient,) = torch.autograd.grad((flat * weights).sum(), maps)
+    (expected,) = torch.autograd.grad((nn.Flatten()(nn.functional.leaky_relu(maps, 0.2)) * weights).sum(), maps)
+    assert torch.equal(flat, nn.Flatten()(activated))
+    assert torch.equal(gradient, expected)
+    assert seen[0].is_contiguous(memory_format=layout)

@@ -15,6 +15,7 @@ import click
 from zoo import terminal
 from zoo.cli import convert, data, evaluate, listing, sweep, train
 from zoo.errors import ZooError, unknown
+from zoo.memory import keep_freed
 from zoo.plugins import PluginManager
 from zoo.registry import Registry, default_registry, use_registry
 
@@ -69,6 +70,7 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    keep_freed()
     sys.exit(run(arguments))
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from zoo.memory import keep_freed
+
 Job = dict[str, Any]
 Ended = dict[str, str]
 
@@ -36,6 +38,7 @@ def train_one(job: Job) -> Ended:
     if job["executor"] == "debug":  # in the process of the sweep itself, whose signals and environment are its own
         return _work(job)
     os.environ.update(job["environment"])
+    keep_freed()
     if job["executor"] == "local":  # Slurm's tasks have a session of their own
         os.setsid()  # Ctrl-C in the terminal is for the sweep, which then asks every job to stop, once
     with _asked_to_stop() as asked:
