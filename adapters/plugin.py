@@ -40,4 +40,5 @@ def zoo_converters() -> list[ConverterSpec]:
         ConverterSpec(
             "ibgan_authors", f"{_HERE}.ibgan_authors:IBGANAuthors", "the checkpoints that IB-GAN's authors' code writes"
         ),
+        ConverterSpec("weights", f"{_HERE}.weights:Weights", "a run's model in one small file, to pass on"),
     ]

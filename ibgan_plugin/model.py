@@ -41,6 +41,8 @@ class GAN(nn.Module):
     estimate of z. It is a player of its own, so nothing of it reaches the generator.
     """
 
+    training_only = ("discriminator",)  # what generating and encoding do without
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],

@@ -44,9 +44,10 @@ def load(
 ) -> Any:
     """Return a model, in evaluation mode.
 
-    `checkpoint` is a run directory (its newest whole checkpoint), one checkpoint, or `pretrained:NAME`; without one,
-    `dataset` says which preset's fresh weights to make (from `seed`). The model carries its configuration as
-    `model.config`, and `model.load_dataset()` opens the dataset it was made for.
+    `checkpoint` is a run directory (its newest whole checkpoint), one checkpoint, a weights file, or `pretrained:NAME`
+    (the same as `pretrained="NAME"`), which ships with the model; without one, `dataset` says which preset's fresh
+    weights to make (from `seed`). The model carries its configuration as `model.config`, and `model.load_dataset()`
+    opens the dataset it was made for.
 
     Raises zoo.errors.ZooError, one line, for an unknown name or a checkpoint that is not one of this model.
     """

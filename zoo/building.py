@@ -20,6 +20,7 @@ from zoo.registry import Registry, resolve
 from zoo.run import Checkpoint
 from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
 from zoo.untrusted import said
+from zoo.weights import WeightsFile, unneeded
 
 if TYPE_CHECKING:
     from zoo.interfaces import Dataset
@@ -45,7 +46,7 @@ def build_model(
     backend: Backend,
     *,
     typed: bool = True,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | WeightsFile | None = None,
 ) -> Any:
     """Make a model with fresh weights, which depend on the run's seed alone; the caller's random state is untouched.
 
@@ -85,16 +86,20 @@ def build_trainer(
         return target(model, loss, seed=config.seed, backend=backend, **values)
 
 
-def load_weights(model: Any, checkpoint: Checkpoint) -> None:
-    """Give a model a checkpoint's weights. Raises CheckpointError, one line, if they are another model's."""
+def load_weights(model: Any, checkpoint: Checkpoint | WeightsFile) -> None:
+    """Give a model a checkpoint's or a weights file's weights; a weights file leaves what only training needs as it is.
+
+    Raises CheckpointError, one line, if they are another model's.
+    """
     expected = model.state_dict()
+    if isinstance(checkpoint, WeightsFile):
+        expected = {name: tensor for name, tensor in expected.items() if not unneeded(model, name)}
     size = _bytes_of(expected.values())
-    if checkpoint.size("model.safetensors") > size + _LARGEST_HEADER:
+    if checkpoint.weights_size > size + _LARGEST_HEADER:
         raise CheckpointError(
-            f"{checkpoint.path} holds another model's weights: {checkpoint.size('model.safetensors'):,} bytes, "
-            f"expected {size:,}"
+            f"{checkpoint.path} holds another model's weights: {checkpoint.weights_size:,} bytes, expected {size:,}"
         )
-    tensors = checkpoint.tensors("model.safetensors")
+    tensors = checkpoint.weights()
     problems = [
         *(f"{name} is missing" for name in expected.keys() - tensors.keys()),
         *(f"{shown(name)} is unknown" for name in tensors.keys() - expected.keys()),
@@ -110,7 +115,7 @@ def load_weights(model: Any, checkpoint: Checkpoint) -> None:
     broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise CheckpointError(f"{checkpoint.path} holds weights that are not finite: {broken[0]}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, strict=not isinstance(checkpoint, WeightsFile))
 
 
 def load_trainer(trainer: Any, checkpoint: Checkpoint) -> None:
@@ -127,16 +132,16 @@ def load_trainer(trainer: Any, checkpoint: Checkpoint) -> None:
         ) from error
 
 
-def _check_size(name: str, make: Callable[[], Any], checkpoint: Checkpoint | None) -> None:
+def _check_size(name: str, make: Callable[[], Any], checkpoint: Checkpoint | WeightsFile | None) -> None:
     """Refuse a model that is too large, before any memory is taken for it."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):  # tensors without content
             size = _bytes_of(make().state_dict().values())
     except Exception:  # some models cannot be made so; they are made for real then, and show what is wrong with them
         return
-    if checkpoint is not None and size > 2 * checkpoint.size("model.safetensors") + _SMALL_MODEL:
+    if checkpoint is not None and size > 2 * checkpoint.weights_size + _SMALL_MODEL:
         raise CheckpointError(
-            f"{checkpoint.path} holds another model's weights: {checkpoint.size('model.safetensors'):,} bytes, "
+            f"{checkpoint.path} holds another model's weights: {checkpoint.weights_size:,} bytes, "
             f"where its configuration makes a model of {size:,}"
         )
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -69,7 +69,11 @@ class RunConfig(BaseModel):
         """Read a run's config.json. Raises CheckpointError for anything else, and for a link where `links` is False."""
         if not exists(path):
             raise CheckpointError(f"{path} is missing; a run directory holds a config.json")
-        document = read_json(path, CheckpointError, limit=_LARGEST_FILE, links=links)
+        return cls.from_document(read_json(path, CheckpointError, limit=_LARGEST_FILE, links=links), path)
+
+    @classmethod
+    def from_document(cls, document: Any, path: Path) -> RunConfig:
+        """Check what was read from the file `path`. Raises CheckpointError, one line that names it."""
         try:
             return cls.model_validate(document)
         except ValidationError as error:

@@ -39,7 +39,7 @@ def evaluate(
     seconds = round(time.monotonic() - began, 3)
     document = {
         "model": model_name,
-        "checkpoint": str(loaded.path),
+        "checkpoint": loaded.name,
         "step": loaded.step,
         "dataset": loaded.config.dataset,
         "seed": seed,

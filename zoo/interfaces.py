@@ -78,7 +78,8 @@ class Generator(Protocol):
 class Model(Encoder, Generator, Protocol):
     """A `torch.nn.Module` built as `target(image_shape, **settings)`, `image_shape` being (H, W, C).
 
-    All three methods run in evaluation mode without gradients and leave the module's mode as it was.
+    All three methods run in evaluation mode without gradients and leave the module's mode as it was. A model with
+    submodules that only training needs names them in `training_only` (a tuple of names); a weights file lacks them.
     """
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:

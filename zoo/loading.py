@@ -10,37 +10,54 @@ from zoo.building import build_model, load_weights
 from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import CheckpointError, UnknownNameError, unknown
-from zoo.registry import Registry
-from zoo.run import RunDirectory, find_checkpoint
+from zoo.registry import Registry, resolve
+from zoo.run import Checkpoint, RunDirectory, find_checkpoint
 from zoo.specs import ModelSpec
+from zoo.untrusted import exists
+from zoo.weights import WeightsFile
 
 PRETRAINED = "pretrained:"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model with a checkpoint's weights, and where they came from."""
+    """A model with a checkpoint's weights, and where they came from; weights that are passed on have no run."""
 
     model: Any
     config: RunConfig
     path: Path
+    name: str  # the path, or pretrained:NAME
     step: int
     run: RunDirectory | None
 
 
 def load_checkpoint(registry: Registry, model_name: str, checkpoint: Path | str, *, device: str = "auto") -> Loaded:
-    """Open a run directory (its newest whole checkpoint), one checkpoint, or `pretrained:NAME`.
+    """Open a run directory (its newest whole checkpoint), one checkpoint, a weights file, or `pretrained:NAME`.
 
-    Raises CheckpointError, one line, if it is none of these, or another model's.
+    Raises CheckpointError, one line, if it is none of these, or another model's; UnknownNameError for a `pretrained`
+    that does not ship with the model.
     """
     spec = registry.spec(ModelSpec, model_name)
-    if str(checkpoint).startswith(PRETRAINED):
-        name = str(checkpoint).removeprefix(PRETRAINED)
-        raise UnknownNameError(unknown(f"pretrained {spec.name}", name, spec.pretrained))
-    found = find_checkpoint(Path(checkpoint))
-    config = found.run.config
+    shipped = str(checkpoint).startswith(PRETRAINED)
+    path = _shipped(spec, str(checkpoint).removeprefix(PRETRAINED)) if shipped else Path(checkpoint)
+    found: Checkpoint | WeightsFile
+    if shipped or (exists(path) and path.is_file()):
+        found, run = WeightsFile.open(path), None
+        config = found.config
+    else:
+        found = find_checkpoint(path)
+        run = found.run
+        config = run.config
     if config.model != model_name:
         raise CheckpointError(f"{checkpoint} holds a model {config.model!r}, not {model_name!r}; name it instead")
     model = build_model(registry, config, Backend.choose(device, "fp32"), checkpoint=found)
     load_weights(model, found)
-    return Loaded(model.eval(), config, found.path, found.step, found.run)
+    name = str(checkpoint) if shipped else str(found.path)
+    return Loaded(model.eval(), config, found.path, name, found.step, run)
+
+
+def _shipped(spec: ModelSpec, name: str) -> Path:
+    """The weights file that a plugin ships under a name."""
+    if name not in spec.pretrained:
+        raise UnknownNameError(unknown(f"pretrained {spec.name}", name, spec.pretrained))
+    return Path(resolve(spec.pretrained[name]))

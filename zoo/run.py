@@ -71,6 +71,15 @@ class Checkpoint:
         except Exception as error:  # of its parser, of a type that torch lacks, of a shape that is none
             raise CheckpointError(f"{self.path / file} is no safetensors file: {said(error)}") from None
 
+    def weights(self) -> dict[str, Tensor]:
+        """Read the model's weights. Raises CheckpointError if they are damaged."""
+        return self.tensors("model.safetensors")
+
+    @property
+    def weights_size(self) -> int:
+        """The bytes of their file."""
+        return self.size("model.safetensors")
+
     def size(self, file: str) -> int:
         """The size of one of its files, in bytes."""
         return int(self.state["files"][file]["size"])
@@ -305,7 +314,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
     """
     path = Path(path)
     if not exists(path):
-        raise CheckpointError(f"{path} does not exist; name a run directory or a checkpoint in one")
+        raise CheckpointError(f"{path} does not exist; name a run directory, a checkpoint in one, or a weights file")
     if exists(path / "state.json"):
         return Checkpoint.open(path)
     run = RunDirectory(path)

@@ -46,7 +46,7 @@ class ModelSpec(Spec):
     """A generative model; `zoo.interfaces.Model` says what the target is.
 
     `presets` is the target of a tuple of `Preset`; `default_preset` serves datasets that have none of their own.
-    `pretrained` maps names to targets of weight files that ship with the plugin.
+    `pretrained` maps names to targets, each the path of a weights file (`zoo.weights`) that ships with the plugin.
     """
 
     loss: str = ""

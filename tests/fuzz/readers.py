@@ -92,6 +92,28 @@ CHECKPOINT = "checkpoints/step-00000002"
 STATE, MODEL, TRAINER = (f"{CHECKPOINT}/{file}" for file in ("state.json", "model.safetensors", "trainer.safetensors"))
 
 
+def build_weights_file(folder: Path) -> None:
+    """A model to pass on."""
+    from zoo.building import build_model
+    from zoo.config import RunConfig
+    from zoo.device import Backend
+    from zoo.registry import default_registry
+    from zoo.weights import write_weights
+
+    config = RunConfig.model_validate(configuration())
+    model = build_model(default_registry(), config, Backend.choose("cpu", "fp32"))
+    write_weights(folder / "file.safetensors", model, config, 2)
+
+
+def read_weights_file(folder: Path) -> None:
+    import torch
+
+    import zoo
+
+    model = zoo.load("ibgan", folder / "file.safetensors", device="cpu")
+    model.encode(torch.zeros(2, 1, 64, 64))
+
+
 def reseal(folder: Path) -> None:
     """Make a checkpoint agree with itself again after a change, where it still can: what an attacker would do."""
     from zoo.run import _sha256_of
@@ -629,6 +651,7 @@ READERS = {
         Reader("checkpoint", build_run, read_checkpoint, (STATE, MODEL, TRAINER)),
         Reader("model", build_run, read_model, (STATE, MODEL, "config.json"), names_file=False),
         Reader("trainer", build_run, read_trainer, (STATE, TRAINER, "config.json"), names_file=False),
+        Reader("weights file", build_weights_file, read_weights_file, ("file.safetensors",), names_file=False),
         Reader("logs", build_logs, read_logs, LOGS),
         Reader("plot", build_logs, read_plot, LOGS),
         Reader("report", build_logs, read_report, (*LOGS, "config.json")),

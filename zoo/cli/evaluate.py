@@ -40,7 +40,9 @@ def evaluate(
     device: str,
     data_root: Path | None,
 ) -> int:
-    """Score a CHECKPOINT of MODEL: a run directory (its newest checkpoint), one checkpoint, or pretrained:NAME."""
+    """Score a CHECKPOINT of MODEL: a run directory (its newest checkpoint), one checkpoint, a weights file, or
+    pretrained:NAME.
+    """
     from zoo.evaluating import evaluate as run_evaluation
 
     document = run_evaluation(

@@ -1,0 +1,147 @@
+"""Weights files: what is in them, that they score as what they were made from, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import zoo
+from zoo.errors import CheckpointError
+from zoo.run import RunDirectory
+from zoo.weights import write_weights
+
+SHIPPING = """
+from pathlib import Path
+from zoo import hookimpl
+from zoo.specs import ModelSpec
+
+TINY = Path(__file__).with_name("tiny.safetensors")
+
+@hookimpl
+def zoo_models():
+    return [ModelSpec("mini", "ibgan_plugin.model:IBGAN", loss="ibgan", trainer="adversarial", default_preset="mini",
+                      pretrained={"tiny": "shipping:TINY"})]
+"""
+
+
+@pytest.fixture(scope="module")
+def weights(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained run's weights file."""
+    out = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    config = RunDirectory(trained).config
+    return write_weights(out, zoo.load("ibgan", trained), config, 6)
+
+
+def test_it_is_the_model_in_half_precision_without_the_discriminator(weights: Path, trained: Path) -> None:
+    rounded = zoo.load("ibgan", trained)
+    with torch.no_grad():
+        for tensor in rounded.state_dict().values():
+            tensor.copy_(tensor.half() if tensor.is_floating_point() else tensor)
+    model = zoo.load("ibgan", weights)
+    images = rounded.generate(5, seed=1)
+    assert torch.equal(model.generate(5, seed=1), images)
+    assert torch.equal(model.encode(images), rounded.encode(images))
+    assert model.config.settings == rounded.config.settings
+    assert model.load_dataset().name == "dsprites"
+    tensors = load_file(weights)
+    assert {name.partition(".")[0] for name in tensors} == {"encoder", "generator", "front", "reconstructor"}
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16, torch.int64}
+
+
+def test_it_says_the_settings_and_versions_and_not_who_ran_it_where(weights: Path, trained: Path) -> None:
+    made = next(iter(RunDirectory(trained).config.made_by.values()))
+    kept = next(iter(zoo.load("ibgan", weights).config.made_by.values()))
+    assert kept == {key: made[key] for key in ("versions", "commit")}
+    assert made["machine"].encode() not in weights.read_bytes()
+
+
+def test_the_commands(cli: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    assert cli("convert", "checkpoint", trained, "--to", "weights", "--out", out).out == f"{out}\n"
+    assert "exists already" in cli("convert", "checkpoint", trained, "--to", "weights", "--out", out).error
+    found = cli("eval", "ibgan", out, "--metrics", "mi_bounds", "--set", "mi_bounds.num=64", "--json")
+    document = json.loads(found.out)
+    assert (document["checkpoint"], document["step"], document["dataset"]) == (str(out), 6, "dsprites")
+    assert cli("sample", "ibgan", out, "--num", 4, "--out", tmp_path / "samples.png").code == 0
+    assert cli("traverse", "ibgan", out, "--out", tmp_path / "traversal.png").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.safetensors", "samples.png", "traversal.png"]
+    assert "not 'gan'" in cli("eval", "gan", out, "--metrics", "mi_bounds").error
+
+
+def test_a_plugin_ships_one(
+    run: Callable[..., Any], distribution: Callable[..., Path], trained: Path, weights: Path
+) -> None:
+    root = distribution("shipping", SHIPPING)
+    config = RunDirectory(trained).config.model_copy(update={"model": "mini"})
+    write_weights(root / "tiny.safetensors", zoo.load("ibgan", trained), config, 6)
+    words = ("--metrics", "mi_bounds", "--set", "mi_bounds.num=64", "--json")
+    shipped = json.loads(run("eval", "mini", "pretrained:tiny", *words, path=[root]).out)
+    assert shipped["checkpoint"] == "pretrained:tiny"
+    passed_on = json.loads(run("eval", "ibgan", weights, *words).out)
+    assert shipped["metrics"] == passed_on["metrics"]
+    missing = run("eval", "mini", "pretrained:tinny", *words, path=[root])
+    assert "did you mean 'tiny'" in missing.error or "tiny" in missing.error
+    assert missing.code == 2
+
+
+def test_what_is_refused(weights: Path, tmp_path: Path) -> None:
+    for content, told in (
+        (b"", "does not begin as a safetensors file does"),
+        (b"\xff" * 40, "does not begin as a safetensors file does"),
+        (weights.read_bytes()[:-1], "is no safetensors file"),
+        (weights.read_bytes()[:500], "does not begin|has no zoo.weights"),
+    ):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(CheckpointError, match=told):
+            zoo.load("ibgan", tmp_path / "file")
+    save_file({"a": torch.zeros(2)}, tmp_path / "foreign")
+    with pytest.raises(CheckpointError, match=r"its header has no zoo\.weights"):
+        zoo.load("ibgan", tmp_path / "foreign")
+
+
+def test_another_models_weights_are_refused(weights: Path, trained: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(weights)
+    less = {name: tensor for name, tensor in tensors.items() if name != "encoder.layers.0.weight"}
+    other = tensors | {"encoder.layers.0.weight": torch.zeros(3, 3, dtype=torch.float16)}
+    for changed, told in (
+        (less, "is missing"),
+        (other, r"is \(3, 3\)"),
+        (tensors | {"discriminator.0.0.weight": torch.zeros(1)}, "is unknown"),
+    ):
+        save_file(changed, tmp_path / "changed", metadata=metadata)
+        with pytest.raises(CheckpointError, match=told):
+            zoo.load("ibgan", tmp_path / "changed")
+    for about, told in (
+        ({"format": 2}, "has weights format 2, this version reads 1"),
+        ({"step": -1}, "its step is -1"),
+        ({"config": {"model": "ibgan"}}, "is no run configuration"),
+    ):
+        document = json.loads(metadata["zoo.weights"]) | about
+        save_file(tensors, tmp_path / "changed", metadata={"zoo.weights": json.dumps(document)})
+        with pytest.raises(CheckpointError, match=told):
+            zoo.load("ibgan", tmp_path / "changed")
+
+
+def test_what_half_precision_cannot_hold_is_not_written(trained: Path, tmp_path: Path) -> None:
+    model = zoo.load("ibgan", trained)
+    with torch.no_grad():
+        model.reconstructor[0].weight[0, 0, 0, 0] = 1e6
+    with pytest.raises(CheckpointError, match=r"reconstructor\.0\.weight has values that half precision cannot hold"):
+        write_weights(tmp_path / "big.safetensors", model, RunDirectory(trained).config, 6)
+    assert not (tmp_path / "big.safetensors").exists()
+
+
+def test_a_run_that_is_only_files_still_opens_as_one(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "x.safetensors")  # a folder may have any name
+    assert zoo.load("ibgan", tmp_path / "x.safetensors").config.seed == 3

@@ -1,0 +1,115 @@
+"""A weights file: all that a trained model needs to generate, encode and decode, in one small safetensors file.
+
+It holds the model's weights in half precision, without those that only training needs (a discriminator's, an
+optimiser's state), and in its header the configuration of the run and the step. A plugin ships such files as its
+models' `pretrained` ones; anybody else passes them on, and opens them by their path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.config import RunConfig
+from zoo.errors import CheckpointError, ZooError, shown
+from zoo.files import writing
+from zoo.untrusted import open_file, parse_json, read_bytes, said
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+WEIGHTS_FORMAT = 1
+_KEY = "zoo.weights"  # in the header's metadata
+_LARGEST_HEADER = 8 * 2**20  # bytes
+_LARGEST_STEP = 2**53
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file on the disk whose header was read; the tensors are read when they are asked for."""
+
+    path: Path
+    config: RunConfig
+    step: int
+    bytes: int
+
+    @classmethod
+    def open(cls, path: Path) -> WeightsFile:
+        """Read the header. Raises CheckpointError, one line, if it is no weights file."""
+        with open_file(path, CheckpointError) as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
+                raise CheckpointError(f"{path} is no weights file: it does not begin as a safetensors file does")
+            header = file.read(length)
+        try:
+            document = parse_json(parse_json(header)["__metadata__"][_KEY].encode())
+            assert isinstance(document, dict)
+            stored, config, step = document["format"], document["config"], document["step"]
+        except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+            raise CheckpointError(f"{path} is no weights file: its header has no {_KEY}, which zoo writes") from None
+        if stored != WEIGHTS_FORMAT:
+            raise CheckpointError(f"{path} has weights format {shown(stored)}, this version reads {WEIGHTS_FORMAT}")
+        if type(step) is not int or not 0 <= step <= _LARGEST_STEP:
+            raise CheckpointError(f"{path} is no weights file: its step is {shown(step)}")
+        return cls(path, RunConfig.from_document(config, path), step, size)
+
+    @property
+    def weights_size(self) -> int:
+        """The bytes that its weights take as float32, at most."""
+        return 2 * self.bytes
+
+    def weights(self) -> dict[str, Tensor]:
+        """Read the weights, as float32. Raises CheckpointError, one line, if they cannot be read."""
+        from safetensors.torch import load
+
+        try:
+            tensors = load(read_bytes(self.path, self.bytes, CheckpointError))
+        except ZooError:
+            raise
+        except Exception as error:  # of its parser, of a type that torch lacks, of a shape that is none
+            raise CheckpointError(f"{self.path} is no safetensors file: {said(error)}") from None
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def write_weights(out: Path, model: torch.nn.Module, config: RunConfig, step: int) -> Path:
+    """Write the weights of a trained model; return the file. How and where the run was started is not passed on.
+
+    Raises CheckpointError if a weight is too large for half precision.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: _half(name, tensor) for name, tensor in model.state_dict().items() if not unneeded(model, name)}
+    about = {"format": WEIGHTS_FORMAT, "config": _portable(config), "step": step}
+    content = save(tensors, metadata={_KEY: json.dumps(about, sort_keys=True, allow_nan=False)})
+    with writing(out) as temporary:
+        temporary.write_bytes(content)
+    return out
+
+
+def unneeded(model: Any, name: str) -> bool:
+    """Whether a weight belongs to what only training needs: the submodules that `training_only` names."""
+    return name.partition(".")[0] in getattr(model, "training_only", ())
+
+
+def _half(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    half = tensor.half().contiguous()
+    if not bool(half.isfinite().all()):
+        raise CheckpointError(f"{name} has values that half precision cannot hold; pass the run on as it is")
+    return half
+
+
+def _portable(config: RunConfig) -> dict[str, Any]:
+    """The configuration; of what made the run, only the versions and the commit."""
+    made_by = {
+        start: {key: made.get(key) for key in ("versions", "commit")}
+        for start, made in config.made_by.items()
+        if isinstance(made, dict)
+    }
+    return config.model_copy(update={"made_by": made_by}).model_dump(mode="json")
