@@ -44,7 +44,7 @@ class ColorDSprites:
     def images(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Return uint8 (n, 64, 64, 3); IndexError for an index outside [0, len)."""
         color, sprite = np.divmod(checked_indices(indices, len(self)), len(PLAIN_SPACE))
-        return painted(self.sprites.masks(sprite), COLORS[color])
+        return painted(self.sprites.packed(sprite), COLORS[color])
 
     def index_of(self, factors: ArrayLike) -> NDArray[np.int64]:
         """Return int64 (n,) from int (n, 6); ValueError for a value out of range."""
@@ -55,12 +55,20 @@ class ColorDSprites:
         return SPACE.factors_of(indices)
 
 
-def painted(masks: NDArray[np.uint8], colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return uint8 (n, H, W, 3): masks (n, H, W) in {0, 1}, each in its colour (n, 3)."""
-    images = np.empty((*masks.shape, 3), dtype=np.uint8)
-    for channel in range(3):  # a broadcast product over the short last axis takes several times as long
-        np.multiply(masks, colors[:, channel, None, None], out=images[..., channel])
-    return images
+# For each two bytes, sixteen pixels, 48 bytes: 255 for each channel of a pixel that is on, else 0.
+_SPREAD = np.unpackbits(np.arange(2**16, dtype="<u2").view(np.uint8).reshape(-1, 2), axis=1)
+_SPREAD = np.repeat(np.negative(_SPREAD), 3, axis=1).view("V48").ravel()
+
+
+def painted(packed: NDArray[np.uint8], colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return uint8 (n, 64, 64, 3): sprites (n, 512) as `DSprites.packed` has them, each in its colour (n, 3).
+
+    A table spreads sixteen pixels at a time over their channels, and the colour, repeated over a row, is cut out by
+    that, eight bytes at a time. A product over the short last axis takes five times as long.
+    """
+    on = _SPREAD.take(packed.view("<u2")).view(np.uint64).reshape(len(packed), SIDE, -1)  # (n, 64, 24)
+    row = np.tile(colors, (1, SIDE)).view(np.uint64)  # (n, 24)
+    return np.bitwise_and(on, row[:, None, :], out=on).view(np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
 def color_dsprites(data_root: Path | None = None) -> ColorDSprites:

@@ -31,7 +31,7 @@ class ColorDSpritesDlib(ObservedSprites):
     def images(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Return uint8 (n, 64, 64, 3): the index's colour, each channel uniform among 128..255, on black."""
         checked = checked_indices(indices, len(SPACE))
-        return painted(self.sprites.masks(checked), 128 + self.noise(checked, 3) // 2)
+        return painted(self.sprites.packed(checked), 128 + self.noise(checked, 3) // 2)
 
     def observe(self, indices: ArrayLike, random_state: np.random.RandomState) -> NDArray[np.float64]:
         """Return float64 (n, 64, 64, 3): one `uniform(0.5, 1, (n, 1, 1, 3))`, times the sprites."""

@@ -38,10 +38,13 @@ class DSprites:
     def __len__(self) -> int:
         return len(self.store)
 
+    def packed(self, indices: ArrayLike) -> NDArray[np.uint8]:
+        """Return the sprites as uint8 (n, 512), eight pixels a byte, the first one its highest bit."""
+        return self.store.rows.take(checked_indices(indices, len(self)), axis=0)
+
     def masks(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Return the sprites as uint8 (n, 64, 64) in {0, 1}."""
-        packed = self.store.rows[checked_indices(indices, len(self))]
-        return np.unpackbits(packed, axis=1).reshape(-1, SIDE, SIDE)
+        return np.unpackbits(self.packed(indices), axis=1).reshape(-1, SIDE, SIDE)
 
     def images(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Return uint8 (n, 64, 64, 1) in {0, 255}; IndexError for an index outside [0, len)."""

@@ -38,8 +38,11 @@ def measure(batches: int = 200) -> list[dict[str, Any]]:
         return np.expand_dims(unpacked[indices].astype(np.float32), axis=3)
 
     def plain_colour(indices: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.float64]:
-        gray = np.repeat(np.expand_dims(unpacked[indices % len(sprites)].astype(np.float32), axis=3), 3, axis=3)
-        return gray * random.uniform(0.5, 1, [len(indices), 1, 1, 3])
+        three = np.repeat(np.expand_dims(unpacked[indices % len(sprites)].astype(np.float32), axis=3), 3, axis=3)
+        colour = random.uniform(0.5, 1, [len(indices), 1, 1, 3])
+        for axis in (1, 2):  # a colour for every pixel, in float64, as its data object makes it
+            colour = np.repeat(colour, 64, axis=axis)
+        return three * colour
 
     return [
         _compare("dsprites", sprites.images, plain_gray, len(sprites), batches),

@@ -5,6 +5,9 @@
 An ordinary run with its default settings, but for a trainer that looks at the clock around each of its steps. All
 other time is the loop's own: batches, logs, checkpoints and the progress bar. At the end there is one checkpoint; by
 default a run writes one every 5,000 steps, so a run of fewer steps pays more for it than others do.
+
+A machine that is shared changes its speed by a fifth from minute to minute, so one and the same convolution is timed
+now and then, between steps. A step that took longer while that did not would be the run's own doing.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import zoo
@@ -26,17 +31,20 @@ from zoo.memory import keep_freed
 
 WINDOWS = 8
 WARM_UP = 10  # steps left out of everything
+CONTROL_EVERY = 10
 
 
 class Clock:
-    """Notes when each step began and ended, and the memory then."""
+    """Notes when each step began and ended, the memory then, and the seconds of the control before it."""
 
     began: ClassVar[list[float]] = []
     ended: ClassVar[list[float]] = []
     megabytes: ClassVar[list[float]] = []
+    control: ClassVar[list[float]] = []
 
     def step(self, images: Tensor) -> dict[str, Tensor]:
         """Do the step of the trainer behind this class."""
+        Clock.control.append(control() if len(Clock.began) % CONTROL_EVERY == 0 else 0.0)
         Clock.began.append(time.perf_counter())
         terms: dict[str, Tensor] = super().step(images)  # type: ignore[misc]
         Clock.ended.append(time.perf_counter())
@@ -52,7 +60,18 @@ class TimedVAETrainer(Clock, VAETrainer):
     """The VAEs' trainer, timed."""
 
 
+CONTROL_MAPS = torch.ones(64, 64, 16, 16).to(memory_format=torch.channels_last)
+CONTROL_KERNEL = torch.ones(64, 64, 3, 3).to(memory_format=torch.channels_last)
 TRAINERS = {"ibgan": TimedAdversarialTrainer, "vae": TimedVAETrainer}
+
+
+def control() -> float:
+    """The seconds of a convolution that is the same every time."""
+    started = time.perf_counter()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for _ in range(4):
+            F.conv2d(CONTROL_MAPS, CONTROL_KERNEL, padding=1)
+    return time.perf_counter() - started
 
 
 def memory() -> float:
@@ -65,13 +84,14 @@ def memory() -> float:
 def measure(model: str = "ibgan", dataset: str = "dsprites", steps: int = 2000) -> dict[str, Any]:
     """Train, and return the milliseconds a step and the memory over the run, and the share that is no step."""
     zoo.load_dataset(dataset)  # made ready, if it is not yet
-    for notes in (Clock.began, Clock.ended, Clock.megabytes):
+    for notes in (Clock.began, Clock.ended, Clock.megabytes, Clock.control):
         notes.clear()
     trainer = f"{__name__}:{TRAINERS[model].__name__}"
     with tempfile.TemporaryDirectory() as folder:
         zoo.train(model, dataset, out=Path(folder) / "run", steps=steps, settings={"trainer": trainer})
         done = time.perf_counter()
-    whole = done - Clock.began[WARM_UP]
+    controls = Clock.control[WARM_UP + 1 :]
+    whole = done - Clock.began[WARM_UP] - sum(controls)
     spent = [end - begin for begin, end in zip(Clock.began[WARM_UP:], Clock.ended[WARM_UP:], strict=True)]
     size = len(spent) // WINDOWS
     windows = [slice(start, start + size) for start in range(0, size * WINDOWS, size)]
@@ -80,6 +100,7 @@ def measure(model: str = "ibgan", dataset: str = "dsprites", steps: int = 2000) 
         "dataset": dataset,
         "steps": steps,
         "milliseconds": [1000 * statistics.median(spent[window]) for window in windows],
+        "control, milliseconds": [1000 * statistics.median(filter(None, controls[window])) for window in windows],
         "memory MB": [Clock.megabytes[WARM_UP:][window.stop - 1] for window in windows],
         "seconds": whole,
         "steps per second": len(spent) / whole,
@@ -94,6 +115,7 @@ def table(result: dict[str, Any]) -> None:
         ["eighth of the run", *(str(number + 1) for number in range(WINDOWS))],
         [
             ["ms a step", *(f"{value:.1f}" for value in result["milliseconds"])],
+            ["control, ms", *(f"{value:.2f}" for value in result["control, milliseconds"])],
             ["memory, MB", *(f"{value:.0f}" for value in result["memory MB"])],
         ],
         title=f"{result['model']} on {result['dataset']}, {result['steps']:,} steps, {rate:.1f}/s, "
