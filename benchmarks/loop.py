@@ -32,6 +32,7 @@ from zoo.memory import keep_freed
 WINDOWS = 8
 WARM_UP = 10  # steps left out of everything
 CONTROL_EVERY = 10
+FEWEST = WARM_UP + WINDOWS * CONTROL_EVERY
 
 
 class Clock:
@@ -131,6 +132,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if options.steps < FEWEST:
+        parser.error(f"--steps {options.steps}: expected at least {FEWEST}")
     keep_freed()
     result = measure(options.model, options.dataset, options.steps)
     terminal.out_json(result) if options.json else table(result)

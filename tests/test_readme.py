@@ -11,8 +11,8 @@ from refresh_readme import BLOCK, README, run
 TEXT = README.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", re.findall(r"^\$ (zoo list .*)$", TEXT, re.MULTILINE))
-def test_listings_are_current(command):
+@pytest.mark.parametrize("command", re.findall(r"^\$ (zoo list .*|python .* --show .*)$", TEXT, re.MULTILINE))
+def test_listings_and_tables_are_current(command):
     shown = next(block for block in BLOCK.findall(TEXT) if block.startswith(f"$ {command}\n"))
 
     assert shown == f"$ {command}\n{run(command)}"
@@ -21,7 +21,7 @@ def test_listings_are_current(command):
 def test_every_command_shown_has_its_output():
     for block in BLOCK.findall(TEXT):
         lines = block.splitlines()
-        assert lines[0].startswith("$ zoo ")
+        assert lines[0].startswith(("$ zoo ", "$ python -m benchmarks --show "))
         assert not lines[-1].startswith("$ "), f"no output under {lines[-1]}; run python docs/refresh_readme.py"
 
 
