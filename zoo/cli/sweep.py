@@ -170,12 +170,12 @@ def _list(
     as_json: bool,
 ) -> int:
     """Print what a sweep will do and cost; the exit code is 1 where a measurement failed."""
-    from zoo.sweep import conduct, cost
+    from zoo.sweep import conduct, cost, here
     from zoo.sweep.progress import folders_with_runs
 
     def found() -> list[Cost]:
         runs = folders_with_runs(*cost.default_places(folder.path))
-        return cost.costs(plan, folder, runs, threads=conduct.threads_each(jobs), cluster=executor == "slurm")
+        return cost.costs(plan, folder, runs, threads=here.threads_each(jobs), cluster=executor == "slurm")
 
     costs, code = found(), 0
     unknown = cost.to_measure(plan, costs)

@@ -15,9 +15,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,9 +28,11 @@ from zoo.files import remove_folder, write_json
 from zoo.registry import Registry
 from zoo.run import RunDirectory
 from zoo.sweep.cost import MEASURED_EVERY, MEASURED_STEPS
+from zoo.sweep.here import deaf_to_ctrl_c, environment, gpu, threads_each
 from zoo.sweep.job import Job, train_one
 from zoo.sweep.plan import Plan, PlannedRun, SweepFolder, replanned
-from zoo.sweep.progress import Asked, evaluations, finished, logged, missing, saved_step
+from zoo.sweep.progress import Asked, missing, saved_step
+from zoo.sweep.row import Row
 from zoo.sweep.spec import Slurm
 from zoo.untrusted import read_json, user_path
 
@@ -46,41 +48,6 @@ _JOB_ID = re.compile(r"\d{1,18}(_\d{1,9})?")
 
 _HEADERS = ("run", "state", "step", "steps/s", "left", "scores")
 _ORDER = ("failed", "evaluating", "training", "starting", "stopped", "queued", "waiting", "finished")
-
-
-@dataclass
-class Row:
-    """One run as the table shows it."""
-
-    run: PlannedRun
-    directory: RunDirectory
-    state: str = "waiting"
-    step: int = 0
-    rate: float | None = None
-    error: str = ""
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-
-    def look(self, asked: Asked) -> None:
-        """Read how far the run is."""
-        self.step, self.rate = logged(self.directory)
-        saved = saved_step(self.directory)
-        self.step = max(self.step, saved)
-        found = evaluations(self.directory, saved, asked)
-        self.scores = {metric: result.get("score") for metric, result in found.items()}
-        if self.state in ("starting", "training", "evaluating"):
-            began = self.step > 0 or (self.directory.path / "owner.json").exists()
-            self.state = "evaluating" if saved >= self.run.steps else "training" if began else "starting"
-
-    def finished(self, asked: Asked) -> bool:
-        """Whether nothing is left to do."""
-        return finished(self.directory, self.run.steps, asked, self.run.config.eval_every)
-
-    def cells(self) -> list[str]:
-        """The row, as text."""
-        rate = f"{self.rate:,.2f}" if self.rate and self.state == "training" else ""
-        left = terminal.clock((self.run.steps - self.step) / self.rate) if self.rate and rate else ""
-        scores = ", ".join(f"{metric} {_score(score)}" for metric, score in self.scores.items())
-        return [self.run.name, self.state, f"{self.step:,}/{self.run.steps:,}", rate, left, self.error or scores]
 
 
 @dataclass
@@ -204,7 +171,7 @@ class Conductor:
                 row = waiting.popleft()
                 job = self._job(row, place)
                 # A controller that outlives Ctrl-C in the terminal: its run has a checkpoint to write first.
-                with _deaf_to_ctrl_c(), _environment(job["environment"]):
+                with deaf_to_ctrl_c(), environment(job["environment"]):
                     handed.append(_Given(row, self._here(row).submit(train_one, job), place))
         for one in handed:
             one.row.state = "starting"
@@ -236,13 +203,13 @@ class Conductor:
     def _environment(self, place: int) -> dict[str, str]:
         from zoo.data_root import VARIABLE
 
-        environment = {}
+        variables = {}
         if self.data_root:  # for metrics with files of their own there
-            environment[VARIABLE] = str(user_path(self.data_root).resolve())
+            variables[VARIABLE] = str(user_path(self.data_root).resolve())
         if self.executor == "local":
-            environment["OMP_NUM_THREADS"] = str(threads_each(self.jobs))
-            environment["CUDA_VISIBLE_DEVICES"] = _gpu(place)
-        return environment
+            variables["OMP_NUM_THREADS"] = str(threads_each(self.jobs))
+            variables["CUDA_VISIBLE_DEVICES"] = gpu(place)
+        return variables
 
     def _here(self, row: Row) -> Any:
         import submitit
@@ -435,12 +402,6 @@ def slurm_parameters(asked: Slurm, jobs: int) -> dict[str, Any]:
     return parameters
 
 
-def threads_each(jobs: int) -> int:
-    """The threads of a run on this machine: $OMP_NUM_THREADS, else its share of the CPUs."""
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    return int(named) if named.isdecimal() and int(named) > 0 else max((os.cpu_count() or 1) // jobs, 1)
-
-
 def _check_executor(executor: str) -> None:
     try:
         import submitit  # noqa: F401  # whether it is there
@@ -454,46 +415,3 @@ def _check_executor(executor: str) -> None:
 
 def _pending(job: Any) -> bool:
     return str(job.state).upper() in ("PENDING", "REQUEUED", "UNKNOWN")
-
-
-def _gpu(place: int) -> str:
-    """The GPU for a place on this machine, as CUDA_VISIBLE_DEVICES names it; submitit would hide them all."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        import torch
-
-        visible = ",".join(map(str, range(torch.cuda.device_count())))
-    named = [part for part in visible.split(",") if part.strip()]
-    return named[place % len(named)].strip() if named else ""
-
-
-def _score(score: float | None) -> str:
-    return "–" if score is None else f"{score:.3f}"
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Start processes that ignore SIGINT, as every process does whose parent ignored it when it began."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the processes that are started meanwhile."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -21,8 +21,8 @@ import zoo
 from zoo.errors import UsageError, ZooError
 from zoo.registry import default_registry
 from zoo.run import RunDirectory
-from zoo.sweep import conduct
-from zoo.sweep.conduct import Conductor, slurm_parameters, threads_each
+from zoo.sweep import conduct, here
+from zoo.sweep.conduct import Conductor, slurm_parameters
 from zoo.sweep.plan import Plan, SweepFolder
 from zoo.sweep.spec import Slurm
 
@@ -222,14 +222,14 @@ def test_what_slurm_is_asked_for() -> None:
 
 def test_threads_and_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads_each(2) == 3
+    assert here.threads_each(2) == 3
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert [threads_each(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]
+    assert [here.threads_each(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-abc")
-    assert [conduct._gpu(place) for place in range(3)] == ["2", "GPU-abc", "2"]
+    assert [here.gpu(place) for place in range(3)] == ["2", "GPU-abc", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert conduct._gpu(0) == ""
+    assert here.gpu(0) == ""
 
 
 def kill(pid: int) -> None:
