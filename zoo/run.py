@@ -314,7 +314,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
     """
     path = Path(path)
     if not exists(path):
-        raise CheckpointError(f"{path} does not exist; name a run directory, a checkpoint in one, or a weights file")
+        raise CheckpointError(f"{path} does not exist; name a run directory or a checkpoint in one")
     if exists(path / "state.json"):
         return Checkpoint.open(path)
     run = RunDirectory(path)

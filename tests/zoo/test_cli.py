@@ -96,7 +96,11 @@ def misbehaving(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
             1,
             "is neither a run directory (config.json) nor a checkpoint",
         ),
-        (["eval", "ibgan", "FILE", "--metrics", "mig"], 1, "is neither a run directory (config.json) nor a checkpoint"),
+        (
+            ["eval", "ibgan", "FILE", "--metrics", "mig"],
+            1,
+            "is no weights file: it does not begin as a safetensors file",
+        ),
         (["eval", "gan", "RUN", "--metrics", "mig"], 1, "holds a model 'ibgan', not 'gan'; name it instead"),
         (["sample", "gan", "RUN", "--out", "x.png"], 1, "holds a model 'ibgan', not 'gan'; name it instead"),
         (["sample", "ibgan", "nowhere", "--out", "x.png"], 1, "nowhere does not exist"),
