@@ -86,6 +86,16 @@ class Thinned:
 
 
 @torch.no_grad()
+def scaled_encoder(data: Any) -> Encoder:
+    """The encoder, its codes scaled to vary on these images: as they are, random weights make them hardly vary."""
+    torch.manual_seed(0)
+    encoder = Encoder()
+    sample = torch.from_numpy(data.images(np.arange(0, len(data), max(len(data) // 500, 1)))).permute(0, 3, 1, 2) / 255
+    encoder.scale /= encoder.encode(sample).std(dim=0)
+    return encoder
+
+
+@torch.no_grad()
 def plain(encoder: Encoder, data: Any, votes: int, seed: int = 0) -> list[list[list[int]]]:
     """The paper's protocol, vote by vote; returns the tables of the training and of the fresh votes."""
 
@@ -112,15 +122,10 @@ def plain(encoder: Encoder, data: Any, votes: int, seed: int = 0) -> list[list[l
 
 def measure(thin: int = 1, votes: int = 800, repeats: int = 1) -> dict[str, Any]:
     """Time all three; return seconds, ratios and how many votes differ."""
-    torch.manual_seed(0)
-    encoder = Encoder()
     data: Any = zoo.load_dataset("dsprites")
     if thin > 1:
         data = Thinned(data, thin)
-    sample = torch.from_numpy(data.images(np.arange(0, len(data), max(len(data) // 500, 1)))).permute(0, 3, 1, 2) / 255
-    with torch.no_grad():
-        encoder.scale /= encoder.encode(sample).std(dim=0)  # else random weights make codes that hardly vary
-
+    encoder = scaled_encoder(data)
     score = zoo.load_metric("factorvae")
     contestants = {
         "plain loop": lambda: plain(encoder, data, votes),

@@ -18,17 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
-from benchmarks.factorvae_votes import Encoder, Thinned
+from benchmarks.factorvae_votes import Thinned, scaled_encoder
 from benchmarks.fid import Painter, Real, random_weights
+from benchmarks.training_step import our_step
 from ibgan_plugin.evaluation.fid import fid
 from ibgan_plugin.evaluation.inception import FILE_NAME
 from zoo import terminal
-from zoo.building import build_loss, build_model, build_trainer
 from zoo.config import resolve_config
 from zoo.device import Backend
 from zoo.memory import keep_freed
@@ -51,17 +50,15 @@ def roof(precision: str) -> float:
 
 def measure_step(settings: dict[str, Any], turns: int = 7) -> dict[str, Any]:
     """The median time of IB-GAN's step on dsprites with these settings, and the rate of its multiplications."""
-    registry, dataset = default_registry(), zoo.load_dataset("dsprites")
-    config = resolve_config(registry, "ibgan", "dsprites", typed=settings)
+    dataset = zoo.load_dataset("dsprites")
+    config = resolve_config(default_registry(), "ibgan", "dsprites", typed=settings)
     config = config.model_copy(update={"image_shape": dataset.image_shape})
-    backend = Backend.choose("cpu", "auto")
-    model = build_model(registry, config, backend)
-    trainer = build_trainer(registry, config, model, build_loss(registry, config, backend), backend)
+    step = our_step(config, "auto")
     indices = numpy_stream(0, "data", 1).integers(0, len(dataset), config.batch_size)
-    images = backend.images(dataset.images(indices))
+    images = Backend.choose("cpu", "auto").images(dataset.images(indices))
     with FlopCounterMode(display=False) as counter:
-        trainer.step(images)
-    seconds = statistics.median(_seconds(lambda: trainer.step(images)) for _ in range(turns))
+        step(images)
+    seconds = statistics.median(_seconds(partial(step, images)) for _ in range(turns))
     return {
         "batch_size": config.batch_size,
         "ngf, ndf": settings.get("model.ngf", 16),
@@ -73,13 +70,9 @@ def measure_step(settings: dict[str, Any], turns: int = 7) -> dict[str, Any]:
 
 
 def measure_votes() -> list[dict[str, Any]]:
-    """The time of `factorvae` against its votes, on every second orientation and position (46,080 images)."""
-    torch.manual_seed(0)
-    encoder, data = Encoder(), Thinned(zoo.load_dataset("dsprites"), 2)
-    score = zoo.load_metric("factorvae")
-    with torch.no_grad():
-        sample = data.images(np.arange(0, len(data), 100))
-        encoder.scale /= encoder.encode(torch.from_numpy(sample).permute(0, 3, 1, 2) / 255).std(dim=0)
+    """The time of `factorvae` against its votes, on every second orientation and position."""
+    data, score = Thinned(zoo.load_dataset("dsprites"), 2), zoo.load_metric("factorvae")
+    encoder = scaled_encoder(data)
     found = []
     for votes in VOTES:
         seconds = _seconds(partial(score, encoder, data, votes=votes))

@@ -91,6 +91,14 @@ class PlainVAE:
         self.optimiser.step()
 
 
+def our_step(config: RunConfig, precision: str) -> Callable[[Tensor], Any]:
+    """The step of a run with this configuration, on the CPU, with fresh weights."""
+    registry, backend = default_registry(), Backend.choose("cpu", precision)
+    model, loss = build_model(registry, config, backend), build_loss(registry, config, backend)
+    step: Callable[[Tensor], Any] = build_trainer(registry, config, model, loss, backend).step
+    return step
+
+
 def measure(turns: int = 8) -> list[dict[str, Any]]:
     """Time each case; return milliseconds a step and ratios to plain."""
     return [_measure(model, dataset, turns) for model, dataset in CASES]
@@ -100,18 +108,15 @@ def _measure(model_name: str, dataset_name: str, turns: int) -> dict[str, Any]:
     registry, dataset = default_registry(), zoo.load_dataset(dataset_name)
     config = resolve_config(registry, model_name, dataset_name)
     config = config.model_copy(update={"image_shape": dataset.image_shape})
-
-    def ours(precision: str) -> Callable[[Tensor], Any]:
-        backend = Backend.choose("cpu", precision)
-        model, loss = build_model(registry, config, backend), build_loss(registry, config, backend)
-        step: Callable[[Tensor], Any] = build_trainer(registry, config, model, loss, backend).step
-        return step
-
     fp32 = Backend.choose("cpu", "fp32")
     # A fresh float32 model in the plain memory layout.
     plain_model = build_model(registry, config, fp32).to(memory_format=torch.contiguous_format)
     plain = PlainVAE if model_name == "vae" else PlainIBGAN
-    contestants = {"plain": plain(plain_model, config).step, "fp32": ours("fp32"), "auto": ours("auto")}
+    contestants = {
+        "plain": plain(plain_model, config).step,
+        "fp32": our_step(config, "fp32"),
+        "auto": our_step(config, "auto"),
+    }
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(1 + turns):
         pixels = dataset.images(numpy_stream(0, "data", turn).integers(0, len(dataset), config.batch_size))

@@ -35,7 +35,7 @@ class WeightsFile:
     path: Path
     config: RunConfig
     step: int
-    bytes: int
+    size: int  # of the file, in bytes
 
     @classmethod
     def open(cls, path: Path) -> WeightsFile:
@@ -48,9 +48,8 @@ class WeightsFile:
             header = file.read(length)
         try:
             document = parse_json(parse_json(header)["__metadata__"][_KEY].encode())
-            assert isinstance(document, dict)
-            stored, config, step = document["format"], document["config"], document["step"]
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+            stored, config, step = (document[key] for key in ("format", "config", "step"))
+        except (ValueError, KeyError, TypeError, AttributeError):  # any JSON at all may stand there
             raise CheckpointError(f"{path} is no weights file: its header has no {_KEY}, which zoo writes") from None
         if stored != WEIGHTS_FORMAT:
             raise CheckpointError(f"{path} has weights format {shown(stored)}, this version reads {WEIGHTS_FORMAT}")
@@ -61,14 +60,14 @@ class WeightsFile:
     @property
     def weights_size(self) -> int:
         """The bytes that its weights take as float32, at most."""
-        return 2 * self.bytes
+        return 2 * self.size
 
     def weights(self) -> dict[str, Tensor]:
         """Read the weights, as float32. Raises CheckpointError, one line, if they cannot be read."""
         from safetensors.torch import load
 
         try:
-            tensors = load(read_bytes(self.path, self.bytes, CheckpointError))
+            tensors = load(read_bytes(self.path, self.size, CheckpointError))
         except ZooError:
             raise
         except Exception as error:  # of its parser, of a type that torch lacks, of a shape that is none

@@ -87,7 +87,7 @@ def test_a_plugin_ships_one(
     passed_on = json.loads(run("eval", "ibgan", weights, *words).out)
     assert shipped["metrics"] == passed_on["metrics"]
     missing = run("eval", "mini", "pretrained:tinny", *words, path=[root])
-    assert "did you mean 'tiny'" in missing.error or "tiny" in missing.error
+    assert "tiny" in missing.error
     assert missing.code == 2
 
 
@@ -142,6 +142,6 @@ def test_what_half_precision_cannot_hold_is_not_written(trained: Path, tmp_path:
     assert not (tmp_path / "big.safetensors").exists()
 
 
-def test_a_run_that_is_only_files_still_opens_as_one(trained: Path, tmp_path: Path) -> None:
+def test_a_run_whose_folder_is_named_like_a_file_is_still_a_run(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "x.safetensors")  # a folder may have any name
     assert zoo.load("ibgan", tmp_path / "x.safetensors").config.seed == 3
