@@ -91,8 +91,8 @@ def measure(model: str = "ibgan", dataset: str = "dsprites", steps: int = 2000) 
     with tempfile.TemporaryDirectory() as folder:
         zoo.train(model, dataset, out=Path(folder) / "run", steps=steps, settings={"trainer": trainer})
         done = time.perf_counter()
-    controls = Clock.control[WARM_UP + 1 :]
-    whole = done - Clock.began[WARM_UP] - sum(controls)
+    controls = Clock.control[WARM_UP:]
+    whole = done - Clock.began[WARM_UP] - sum(controls[1:])  # the first was before that step
     spent = [end - begin for begin, end in zip(Clock.began[WARM_UP:], Clock.ended[WARM_UP:], strict=True)]
     size = len(spent) // WINDOWS
     windows = [slice(start, start + size) for start in range(0, size * WINDOWS, size)]

@@ -13,6 +13,9 @@ import pytest
 from ibgan_plugin.adapters.dsprites import prepare
 
 PROGRAM = "import sys; from zoo.cli import main; main()"
+# With it Python keeps nothing back, and what becomes of the rest when a terminal closes would go untested.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 SMALL_WORDS = ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=8", "--device", "cpu")
 
 

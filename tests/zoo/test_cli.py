@@ -360,3 +360,22 @@ def test_help_is_there_at_once() -> None:
         if min(times) < 0.4:
             break
     assert min(times) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("words", "stream", "code"),
+    [
+        (("eval", "ibgan", "nowhere", "--metrics", "mig"), "stderr", 1),
+        (("list", "modls"), "stderr", 2),
+        (("list", "models"), "stdout", 1),
+    ],
+)
+def test_a_closed_pipe_does_not_change_the_exit_code(words: tuple[str, ...], stream: str, code: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams: dict[str, int] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: writer}
+    command = [sys.executable, "-c", "from zoo.cli import main; main()", *words]
+    try:
+        assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False, **streams).returncode == code
+    finally:
+        os.close(writer)

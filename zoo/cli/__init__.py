@@ -71,7 +71,9 @@ for command in (
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     keep_freed()
-    sys.exit(run(arguments))
+    code = run(arguments)
+    _leave_closed_streams()
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -95,10 +97,22 @@ def run(arguments: list[str] | None = None) -> int:
         terminal.note("interrupted")
         return 130
     except BrokenPipeError:  # the reader of our stdout went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # a bug here, or in a plugin: still one line, with the way to the traceback
         return _failed(error, 1, f"{type(error).__name__}: {error} (ZOO_DEBUG=1 shows where)")
+
+
+def _leave_closed_streams() -> None:
+    """Drop what is still to be written to a terminal or a pipe that is gone.
+
+    Python tries once more when it ends, and would exit with 120 in the place of the code that says what happened.
+    """
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _failed(error: Exception, code: int, message: str) -> int:
