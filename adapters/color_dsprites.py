@@ -63,12 +63,16 @@ _SPREAD = np.repeat(np.negative(_SPREAD), 3, axis=1).view("V48").ravel()
 def painted(packed: NDArray[np.uint8], colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return uint8 (n, 64, 64, 3): sprites (n, 512) as `DSprites.packed` has them, each in its colour (n, 3).
 
-    A table spreads sixteen pixels at a time over their channels, and the colour, repeated over a row, is cut out by
-    that, eight bytes at a time. A product over the short last axis takes five times as long.
+    Most of an image is black. Where two bytes, sixteen pixels, are not, a table spreads them over their channels and
+    the colour is cut out by that, eight bytes at a time.
     """
-    on = _SPREAD.take(packed.view("<u2")).view(np.uint64).reshape(-1, SIDE, SIDE * 3 // 8)  # (n, 64, 24)
-    row = np.tile(colors, (1, SIDE)).view(np.uint64)  # (n, 24)
-    return np.bitwise_and(on, row[:, None, :], out=on).view(np.uint8).reshape(-1, SIDE, SIDE, 3)
+    groups = packed.view("<u2").ravel()  # (n * 256,)
+    lit = np.flatnonzero(groups)
+    pixels = _SPREAD.take(groups.take(lit)).view(np.uint64)
+    pixels &= np.tile(colors, (1, 16)).view("V48").ravel().take(lit // 256).view(np.uint64)
+    images = np.zeros(groups.size, "V48")
+    images[lit] = pixels.view("V48")
+    return images.view(np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
 def color_dsprites(data_root: Path | None = None) -> ColorDSprites:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+# Sixteen pixels, 16 bytes of 0 or 255, for each two packed bytes: looking them up is faster than unpacking bits.
+_SPREAD = np.negative(np.unpackbits(np.arange(2**16, dtype="<u2").view(np.uint8))).view("V16")
+
+
 class DSprites:
     """The images as packed bits in a store. `source` is "drawn", or the path of the official file they come from."""
 
@@ -48,8 +52,7 @@ class DSprites:
 
     def images(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Return uint8 (n, 64, 64, 1) in {0, 255}; IndexError for an index outside [0, len)."""
-        masks = self.masks(indices)
-        return np.negative(masks, out=masks)[..., None]  # -1 is 255 in uint8, and this is the fastest way there
+        return _SPREAD.take(self.packed(indices).view("<u2")).view(np.uint8).reshape(-1, SIDE, SIDE, 1)
 
     def index_of(self, factors: ArrayLike) -> NDArray[np.int64]:
         """Return int64 (n,) from int (n, 5); ValueError for a value out of range."""
