@@ -86,6 +86,9 @@ def test_a_plugin_ships_one(
     assert shipped["checkpoint"] == "pretrained:tiny"
     passed_on = json.loads(run("eval", "ibgan", weights, *words).out)
     assert shipped["metrics"] == passed_on["metrics"]
+    listed = json.loads(run("list", "models", "--json", path=[root]).out)["models"]
+    assert {entry["name"]: entry["pretrained"] for entry in listed}["mini"] == ["tiny"]
+    assert "pretrained: tiny" in run("list", "models", path=[root]).out
     missing = run("eval", "mini", "pretrained:tinny", *words, path=[root])
     assert "tiny" in missing.error
     assert missing.code == 2

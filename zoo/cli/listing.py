@@ -61,6 +61,8 @@ def _described(kind: str) -> list[dict[str, Any]]:
         entry = {"name": spec.name, "summary": spec.summary, "target": spec.target, "plugin": plugin.name}
         if isinstance(spec, ModelSpec):
             entry |= {"paper": spec.paper, "loss": spec.loss, "trainer": spec.trainer}
+            entry["pretrained"] = list(spec.pretrained)
             entry["summary"] += f" [{spec.paper}]" if spec.paper else ""
+            entry["summary"] += f"; pretrained: {', '.join(spec.pretrained)}" if spec.pretrained else ""
         entries.append(entry)
     return entries
