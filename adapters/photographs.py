@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ class Photographs:
 
     def __len__(self) -> int:
         return len(self.store)
+
+    @property
+    def preparation(self) -> str:
+        """What was done to the images, as JSON: which crop a FID is of, say."""
+        return json.dumps(self.store.record["made_from"]["recipe"], sort_keys=True)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

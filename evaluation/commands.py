@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _DOCUMENTS = (".pdf", ".svg")
+_CHUNK = 256  # images generated at a time
 
 
 @click.command("sample")
@@ -32,9 +33,10 @@ _DOCUMENTS = (".pdf", ".svg")
 )
 @device_option
 def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: str) -> None:
-    """Generate images: a grid in one picture, or a folder of PNG files."""
-    from PIL import Image
+    """Generate images: a grid in one picture, or a folder of PNG files.
 
+    More than 256 images for a folder are generated 256 at a time, each time from a seed that follows from SEED.
+    """
     from ibgan_plugin.evaluation import figures
     from zoo.loading import load_checkpoint
 
@@ -42,18 +44,33 @@ def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: 
     if ending not in ("", *_PICTURES, *_DOCUMENTS):
         endings = ", ".join((*_PICTURES, *_DOCUMENTS))
         raise UsageError(f"{out} has an ending that is no picture's; use {endings}, or a folder without one")
+    if not ending and out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise UsageError(f"{out} is there already, and is no empty folder; choose another --out")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
     if ending in _DOCUMENTS:
         _save_figure(figures.plot_samples(loaded.model, num, seed), out)
     elif ending:
         figures.save_picture(figures.image_grid(figures.to_pixels(loaded.model.generate(num, seed=seed))), out)
     else:
-        pixels = figures.to_pixels(loaded.model.generate(num, seed=seed))
-        with terminal.progress("writing images", num) as progress:
-            for index, image in enumerate(pixels):
-                figures.save_picture(Image.fromarray(image), out / f"{index:06d}.png")
-                progress.advance()
+        _write_images(loaded.model, num, seed, out)
     terminal.out(str(out))
+
+
+def _write_images(model: Any, num: int, seed: int, out: Path) -> None:
+    """Write PNG files, all of them or none, holding one chunk in memory."""
+    from PIL import Image
+
+    from ibgan_plugin.evaluation.figures import to_pixels
+    from zoo.files import writing_folder
+    from zoo.randomness import derived_seed
+
+    with writing_folder(out) as folder, terminal.progress("generating images", num) as progress:
+        for start in range(0, num, _CHUNK):
+            chunk_seed = derived_seed(seed, "sample", start) if start else seed
+            images = to_pixels(model.generate(min(_CHUNK, num - start), seed=chunk_seed))
+            for index, image in enumerate(images, start):
+                Image.fromarray(image).save(folder / f"{index:06d}.png")
+            progress.advance(len(images))
 
 
 @click.command("traverse")

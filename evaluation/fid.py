@@ -98,10 +98,11 @@ def fid(
     real: Gaussian | None
     if real_statistics is not None:
         real, real_side = _from_file(user_path(real_statistics), features.dims, network)
-        draw = "as in the given file"
+        draw, shown_real = "as in the given file", {}
     else:
         indices, draw = real_draw(len(data), num_images, real_seed)
         about = describe_real(data, indices, draw) | network
+        shown_real = {key: about[key] for key in ("dataset", "preparation")}
         store = _cache_file(root, about)
         real, real_side = (cached(store, features.dims, about) if cache else None), "cached"
 
@@ -123,6 +124,7 @@ def fid(
             "num_images": num_images,
             "num_real_images": real.count,
             "real_images": draw,
+            **shown_real,
             **network,
             "rounding": "generated images to uint8",
             "chunk": CHUNK,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,15 +101,45 @@ def last_kl(log: Log, step: float) -> list[float] | None:
 
 
 def scores(log: Log) -> dict[str, Series]:
-    """Return the scores of each metric over the steps, the metrics in the order they first came."""
+    """Return the scores of each metric over the steps, the metrics in the order they first came.
+
+    They are of one protocol (`compared_by`): a score of few votes is not the best of a run because it was lucky.
+    """
     points: dict[str, list[tuple[float, float | None]]] = {}
+    protocols = compared_by(log)
     for record in log.records:
-        metrics = record.get("metrics")
-        for name, result in metrics.items() if isinstance(metrics, dict) else ():
-            if isinstance(result, dict):
+        for name, result in results(record):
+            if protocol(result) == protocols.get(name):
                 points.setdefault(name, []).append((record["step"], number(result.get("score"))))
     found = {name: _series(of_metric) for name, of_metric in points.items()}
     return {name: of_metric for name, of_metric in found.items() if of_metric}
+
+
+def compared_by(log: Log) -> dict[str, str]:
+    """Return the protocol by which a run's scores of each metric are compared with each other.
+
+    It is the last one in the run's own evaluations; where a metric has none, the last one that `zoo eval` added.
+    """
+    own, added = {}, {}
+    for record in log.records:
+        for name, result in results(record):
+            if number(result.get("score")) is not None:
+                (added if "checkpoint" in record else own)[name] = protocol(result)
+    return added | own
+
+
+def results(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each metric of an evaluation with its result."""
+    metrics = record.get("metrics")
+    for name, result in metrics.items() if isinstance(metrics, dict) else ():
+        if isinstance(result, dict):
+            yield name, result
+
+
+def protocol(result: Mapping[str, Any]) -> str:
+    """Return a result's protocol in a form that can be compared; the seed is none of it."""
+    found = result.get("protocol")
+    return json.dumps({key: value for key, value in found.items() if key != "seed"} if isinstance(found, dict) else {})
 
 
 def best(points: Series, *, lower_is_better: bool = False) -> tuple[float, float]:

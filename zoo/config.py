@@ -142,6 +142,9 @@ def resumed_config(
             raise UsageError(f"the run to resume has {what} {ours!r}, not {theirs!r}; leave --resume out for a new run")
     if preset is not None and preset != stored.preset:
         raise UsageError(f"the run to resume has preset {stored.preset!r}, not {preset!r}; leave --preset out")
+    # "auto" was chosen for when the run began, and what was chosen is stored.
+    typed = {key: value for key, value in (typed or {}).items() if (key, value) != ("precision", "auto")}
+    words = [word for word in words if word != "precision=auto"]
     config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
     before = {key: value for key, value, _ in stored.rows()}
     for key, value, _ in config.rows():

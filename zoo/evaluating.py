@@ -35,7 +35,7 @@ def evaluate(
         registry, loaded.config.dataset, data_root, loaded.config.settings.get("dataset", {}), typed=False
     )
     began = time.monotonic()
-    results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted)
+    results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted, data_root)
     seconds = round(time.monotonic() - began, 3)
     document = {
         "model": model_name,
@@ -92,8 +92,12 @@ def score(
     metrics: Sequence[str],
     seed: int,
     metric_settings: Mapping[str, Mapping[str, Any]],
+    data_root: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Compute metrics one after the other; return the results and, for those that failed, the reasons."""
+    """Compute metrics one after the other; return the results and, for those that failed, the reasons.
+
+    A metric with a setting `data_root` has files of its own there, and is given this one unless it was given another.
+    """
     results: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
     for name in metrics:
@@ -103,6 +107,8 @@ def score(
                 raise MetricError(f"needs ground-truth factors, which {dataset.name} does not have")
             metric = resolve(spec.target)
             values = settings.validated(metric, metric_settings.get(name, {}), name)
+            if "data_root" in settings.settings_of(metric) and values.get("data_root") is None:
+                values["data_root"] = data_root
             result = metric(model, dataset, seed, **values)
             results[name] = _result(result)
         except ZooError as error:

@@ -263,9 +263,21 @@ class RunDirectory:
         return (record for record in found if record is not None)
 
     def forget_after(self, step: int) -> None:
-        """Drop what was logged after a step (a resumed run logs it again), and what a killed run left half written."""
+        """Drop what was logged after a step (a resumed run logs it again), and what a killed run left half written.
+
+        Checkpoints after that step are damaged ones, or the run would go on from there. They are kept as
+        `damaged-step-...`, so that `prune` does not count them among the newest.
+        """
         for left in self.checkpoints_path.glob(".step-*"):
             shutil.rmtree(left, ignore_errors=True)
+        for later in (found for found in self.steps() if found > step):
+            path = self._checkpoint_path(later)
+            aside = path.with_name(f"damaged-{path.name}")
+            try:
+                remove_folder(aside)
+                path.replace(aside)
+            except OSError as error:
+                raise ZooError(cannot_write(aside, error)) from error
         for file in ("metrics.jsonl", "evaluations.jsonl"):
             path = self.path / file
             if not exists(path) or all(_step_of(line) <= step for line in log_lines(path)):

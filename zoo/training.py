@@ -51,7 +51,7 @@ def train(
     run = RunDirectory(out)
     if run.exists() and not resume:
         raise UsageError(f"{out} holds a run already; go on with --resume, or choose another --out")
-    with run.locked(), _interruptible() as stopped:
+    with run.locked():
         # Build everything; nothing but the lock is written before all of it stands.
         checkpoint = run.newest() if resume else None
         backend = Backend.choose(config.device, config.precision)
@@ -68,7 +68,7 @@ def train(
         first = checkpoint.step if checkpoint else 0
         run.forget_after(first)
         if _due(config.eval_every, first) and not run.evaluated(first):  # killed between saving and evaluating
-            evaluate_here(registry, run, config, model, dataset, first)
+            evaluate_here(registry, run, config, model, dataset, first, data_root)
         if first >= config.steps:
             terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
             return run
@@ -79,7 +79,7 @@ def train(
         )
 
         # Train.
-        with terminal.progress("training", config.steps, done=first) as progress:
+        with _interruptible() as signals, terminal.progress("training", config.steps, done=first) as progress:
             window = (first, time.monotonic())
             for step in range(first + 1, config.steps + 1):
                 # Draw a batch: a function of (seed, step) alone.
@@ -99,32 +99,42 @@ def train(
                     )
                 progress.advance(1, text)
                 # Save. What is evaluated is saved too where only the best is kept: it may be the best.
-                stopping, evaluates = bool(stopped), _due(config.eval_every, step)
+                stopping, evaluates = bool(signals.received), _due(config.eval_every, step)
                 saves = _due(config.save_every, step) or step == config.steps or stopping
-                if saves or (evaluates and config.keep):
+                saves = saves or (evaluates and config.keep > 0)
+                if saves:
                     save(run, step, terms, model, trainer)
-                # Evaluate.
-                if evaluates:
+                # Evaluate. A signal ends that at once; the run makes up for it when it is resumed.
+                if evaluates and not stopping:
                     began = time.monotonic()
-                    evaluate_here(registry, run, config, model, dataset, step)
+                    with signals.raised():
+                        evaluate_here(registry, run, config, model, dataset, step, data_root)
                     window = (window[0], window[1] + time.monotonic() - began)
+                    stopping = bool(signals.received)
+                    if stopping and not saves:
+                        save(run, step, terms, model, trainer)
                 # Make room.
-                if config.keep and (saves or evaluates):
+                if config.keep and saves:
                     run.prune(config.keep, _best_step(registry, run, config))
                 if stopping:
-                    name = signal.Signals(stopped[0]).name
-                    raise Interrupted(
-                        f"stopped by {name} after step {step:,}; go on with --resume --out {out}", stopped[0]
-                    )
+                    number = signals.received[0]
+                    name = signal.Signals(number).name
+                    raise Interrupted(f"stopped by {name} after step {step:,}; go on with --resume --out {out}", number)
     return run
 
 
 def evaluate_here(
-    registry: Registry, run: RunDirectory, config: RunConfig, model: Any, dataset: Any, step: int
+    registry: Registry,
+    run: RunDirectory,
+    config: RunConfig,
+    model: Any,
+    dataset: Any,
+    step: int,
+    data_root: Path | None = None,
 ) -> None:
     """Score the model in training and append the result to evaluations.jsonl; a failing metric costs a warning."""
     metric_settings = {name: config.settings.get(name, {}) for name in config.eval_metrics}
-    metrics, errors = score(registry, model, dataset, config.eval_metrics, config.seed, metric_settings)
+    metrics, errors = score(registry, model, dataset, config.eval_metrics, config.seed, metric_settings, data_root)
     record = {"step": step, "model": config.model, "dataset": config.dataset, "seed": config.seed, "metrics": metrics}
     run.append("evaluations.jsonl", record | {"errors": errors})
     for name, error in errors.items():
@@ -182,31 +192,50 @@ def _rounded(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP (the terminal went away) in the yielded list instead of dying of them; the
-    same again stops at once. Under nohup SIGHUP stays ignored.
-    """
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may handle signals; elsewhere they are the embedding program's
-        return
+class _Signals:
+    """SIGINT, SIGTERM and SIGHUP (the terminal went away), collected, not obeyed; the same again stops at once."""
 
-    def handle(number: int, _: object) -> None:
-        if number in received:  # others may come together: a job that is preempted gets two
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self._raises = False
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """End the block where it is when a signal comes."""
+        self._raises = True
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self.received:  # raised by something else
+                raise
+        finally:
+            self._raises = False
+
+    def handle(self, number: int, _: object) -> None:
+        """Be the handler of a signal."""
+        if number in self.received:  # others may come together: a job that is preempted gets two
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        received.append(number)
-        terminal.note(
-            f"{signal.Signals(number).name}: finishing this step and writing a checkpoint; again to stop at once"
-        )
+        self.received.append(number)
+        ends = "leaving the evaluation" if self._raises else "finishing this step"
+        terminal.note(f"{signal.Signals(number).name}: {ends} and writing a checkpoint; again to stop at once")
+        if self._raises:
+            raise KeyboardInterrupt
 
+
+@contextmanager
+def _interruptible() -> Iterator[_Signals]:
+    """Collect the signals that ask to stop. Under nohup SIGHUP stays ignored."""
+    signals = _Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals  # only the main thread may handle signals; elsewhere they are the embedding program's
+        return
     stopping = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         stopping.append(signal.SIGHUP)
-    before = {number: signal.signal(number, handle) for number in stopping}
+    before = {number: signal.signal(number, signals.handle) for number in stopping}
     try:
-        yield received
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

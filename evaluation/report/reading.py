@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibgan_plugin.evaluation.logs import Log, number, read_log
+from ibgan_plugin.evaluation.logs import Log, compared_by, number, read_log, results
+from ibgan_plugin.evaluation.logs import protocol as protocol_of
 from zoo.config import RunConfig
 from zoo.errors import UnknownNameError
 from zoo.registry import Registry
@@ -57,6 +58,7 @@ class Score:
     protocol: tuple[tuple[str, str], ...]
     more: tuple[tuple[str, str], ...] = ()
     problem: str = ""
+    compared: bool = False  # whether it is of the protocol by which this run's scores are compared
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,12 @@ def provenance(config: RunConfig) -> list[tuple[str, str]]:
 
 def run_scores(run: Run) -> list[Score]:
     """Every score of every evaluation, by metric and then by step; failures are among them."""
-    found = []
+    found, protocols = [], compared_by(run.evaluations)
     for record in run.evaluations.records:
-        metrics, errors = record.get("metrics"), record.get("errors")
-        seed = _shown(record.get("seed", ""))
-        for metric, result in metrics.items() if isinstance(metrics, Mapping) else ():
-            if isinstance(result, Mapping):
-                found.append(_score(metric, record["step"], seed, result))
+        errors, seed = record.get("errors"), _shown(record.get("seed", ""))
+        for metric, result in results(record):
+            compared = protocol_of(result) == protocols.get(metric)
+            found.append(_score(metric, record["step"], seed, result, compared=compared))
         for metric, problem in errors.items() if isinstance(errors, Mapping) else ():
             found.append(Score(metric, record["step"], None, seed, (), problem=str(problem)))
     order = {name: i for i, name in enumerate(dict.fromkeys(score.metric for score in found))}
@@ -118,8 +119,8 @@ def run_scores(run: Run) -> list[Score]:
 
 
 def best_of(scores: Sequence[Score], metric: str, *, lower: bool) -> Score | None:
-    """The best score of a metric, the first of equals; None where there is none."""
-    valued = [score for score in scores if score.metric == metric and score.value is not None]
+    """The best score of a metric among those that compare, the first of equals; None where there is none."""
+    valued = [score for score in scores if score.metric == metric and score.compared and score.value is not None]
     return (min if lower else max)(valued, key=lambda score: score.value or 0.0, default=None)
 
 
@@ -152,7 +153,7 @@ def _names(paths: Sequence[Path | str], directories: Sequence[RunDirectory]) -> 
     return [name if count[name] == 1 else str(path) for name, path in zip(short, paths, strict=True)]
 
 
-def _score(metric: str, step: float, seed: str, result: Mapping[str, Any]) -> Score:
+def _score(metric: str, step: float, seed: str, result: Mapping[str, Any], *, compared: bool) -> Score:
     protocol = result.get("protocol")
     return Score(
         metric,
@@ -165,6 +166,7 @@ def _score(metric: str, step: float, seed: str, result: Mapping[str, Any]) -> Sc
             for key, value in result.items()
             if key != "score" and (number(value) is not None or key == "reason")
         ),
+        compared=compared,
     )
 
 

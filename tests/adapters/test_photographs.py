@@ -28,6 +28,7 @@ from ibgan_plugin.adapters import preparation
 from ibgan_plugin.adapters.celeba import celeba
 from ibgan_plugin.adapters.chairs3d import chairs3d
 from ibgan_plugin.adapters.image_folder import image_folder
+from ibgan_plugin.evaluation.fid import describe_real
 from zoo.errors import DataError
 from zoo.interfaces import Dataset
 
@@ -146,6 +147,11 @@ def test_a_folder_of_any_images(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "image_folder", elsewhere)
     named = image_folder(tmp_path / "other-root", source=str(elsewhere), size=32, grayscale=True)
     assert (len(named), named.image_shape, named.source) == (3, (32, 32, 1), str(elsewhere))
+    prepared = [describe_real(of, np.arange(3), "all 3 images")["preparation"] for of in (data, named)]
+    assert [json.loads(str(one)) for one in prepared] == [
+        {"size": size, "crop": "square", "grayscale": gray, "resize": "bilinear, antialiased"}
+        for size, gray in ((64, False), (32, True))
+    ]
 
 
 def test_settings_give_stores_of_their_own(tmp_path: Path) -> None:

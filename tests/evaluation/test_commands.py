@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import zoo
 import zoo.cli
 from ibgan_plugin.evaluation import figures
 
@@ -40,6 +43,25 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(ibgan_run, drawn, capsys, t
     assert message in error
     assert "\n" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_come_whole_and_in_chunks_and_nothing_is_written_over(ibgan_run, tmp_path, capsys):
+    for folder, num in (("few", 3), ("many", 258)):
+        assert zoo.cli.run(["sample", "ibgan", str(ibgan_run), "--num", str(num), "--out", str(tmp_path / folder)]) == 0
+    model, names = zoo.load("ibgan", ibgan_run), sorted(path.name for path in (tmp_path / "many").iterdir())
+    assert names == [f"{index:06d}.png" for index in range(258)]
+
+    def shown(folder, indices):
+        return np.stack([np.asarray(Image.open(tmp_path / folder / f"{index:06d}.png")) for index in indices])
+
+    assert (shown("few", range(3)) == figures.to_pixels(model.generate(3, seed=0)).squeeze()).all()
+    assert (shown("many", range(256)) == figures.to_pixels(model.generate(256, seed=0)).squeeze()).all()
+    assert (shown("many", [256]) != shown("many", [0])).any()  # each chunk has a seed of its own
+    before = (tmp_path / "few" / "000000.png").read_bytes()
+    capsys.readouterr()
+    code, error = error_of(capsys, "sample", "ibgan", ibgan_run, "--num", 2, "--seed", 1, "--out", tmp_path / "few")
+    assert (code, "is no empty folder; choose another --out" in error) == (2, True)
+    assert (tmp_path / "few" / "000000.png").read_bytes() == before
 
 
 def test_a_vaes_rows_are_ordered_by_the_kl_it_logged(vae_run, drawn, tmp_path, monkeypatch, capsys):

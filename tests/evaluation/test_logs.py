@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +94,34 @@ def test_scores_by_metric(tmp_path):
     assert found == {"fid": Series((1.0, 2.0, 3.0), (7.0, 9.0, 7.0))}
     assert best(found["fid"]) == (2.0, 9.0)
     assert best(found["fid"], lower_is_better=True) == (1.0, 7.0)
+
+
+def evaluation(step: int, score: float, votes: int, *, added: bool, seed: int = 0) -> dict[str, Any]:
+    found = {"score": score, "protocol": {"votes": votes, "seed": seed}}
+    return {"step": step, "metrics": {"factorvae": found}} | ({"checkpoint": "run"} if added else {})
+
+
+@pytest.mark.parametrize(
+    ("records", "points"),
+    [
+        (  # a lucky score of one vote is none of the run's curve
+            [evaluation(10, 0.3, 800, added=False), evaluation(20, 0.6, 800, added=False),
+             evaluation(10, 1.0, 1, added=True)],
+            [(10, 0.3), (20, 0.6)],
+        ),
+        (  # what was added by the same protocol is, whatever its seed
+            [evaluation(10, 0.3, 800, added=False), evaluation(20, 0.7, 800, added=True, seed=1)],
+            [(10, 0.3), (20, 0.7)],
+        ),
+        (  # without evaluations of its own, the last protocol holds
+            [evaluation(10, 0.9, 1, added=True), evaluation(20, 0.4, 800, added=True)],
+            [(20, 0.4)],
+        ),
+    ],
+)  # fmt: skip
+def test_scores_of_a_curve_have_one_protocol(
+    tmp_path: Path, records: list[dict[str, Any]], points: list[tuple[int, float]]
+) -> None:
+    (tmp_path / "log").write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = scores(read_log(tmp_path / "log"))["factorvae"]
+    assert list(zip(found.steps, found.values, strict=True)) == points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -34,7 +35,12 @@ def raises(error: BaseException) -> Any:
     return metric
 
 
+def placed(model: Any, data: Any, seed: int = 0, *, data_root: Path | None = None) -> dict[str, Any]:
+    return {"score": 0, "protocol": {}, "root": str(data_root)}
+
+
 METRICS = {
+    "placed": placed,
     "counts": counts,
     "undefined": raises(MetricError("not defined for this")),
     "key": raises(KeyError("lost")),
@@ -125,6 +131,13 @@ def test_an_interrupt_is_no_failure_of_a_metric(registry: Registry, monkeypatch:
     monkeypatch.setattr("some_metrics.counts", raises(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         score(registry, None, DATA, ["counts"], 0, {})
+
+
+def test_a_metric_with_files_of_its_own_is_told_the_data_root(registry: Registry, tmp_path: Path) -> None:
+    found = score(registry, None, DATA, ["placed", "counts"], 0, {}, tmp_path)[0]
+    assert found["placed"]["root"] == str(tmp_path)
+    other = {"placed": {"data_root": str(tmp_path / "other")}}
+    assert score(registry, None, DATA, ["placed"], 0, other, tmp_path)[0]["placed"]["root"] == str(tmp_path / "other")
 
 
 def test_ground_truth_where_it_is_needed(registry: Registry) -> None:

@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_told_of(
     assert newest is not None
     assert newest.step == 2
     (warning,) = capsys.readouterr().err.splitlines()
-    assert warning.startswith(f"warning: passed over: {path}") or str(path) in warning
+    assert warning.removeprefix("warning: passed over: ").removeprefix("cannot read ").startswith(str(path))
     with pytest.raises(CheckpointError) as raised:
         Checkpoint.open(path).verify()
     assert "\n" not in str(raised.value)

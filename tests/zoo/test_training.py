@@ -49,6 +49,16 @@ class Trainer(AdversarialTrainer):
 def fails(model, data, seed=0):
     raise KeyError("lost")
 
+def sleeps(model, data, seed=0):
+    if "AWAKE" not in os.environ:
+        print("sleeping", flush=True)
+        time.sleep(120)
+    return {"score": 0.5, "protocol": {}}
+
+def slow_images(data_root=None):
+    print("sleeping", flush=True)
+    time.sleep(120)
+
 def says_nothing(model, data, seed=0):
     return {"protocol": {}}
 
@@ -150,6 +160,27 @@ def test_resuming_goes_on_from_the_newest_whole_checkpoint(
     assert told.count("warning: ") == 2
 
 
+def test_a_damaged_checkpoint_takes_no_whole_ones_place(
+    train: Callable[..., RunDirectory], run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = run_copy / "checkpoints" / "step-00000006" / "model.safetensors"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:100] + bytes([whole[100] ^ 4]) + whole[101:])
+    run = train(run_copy, resume=True, seed=3, steps=5, log_every=1, keep=1)
+    assert run.steps() == [5]
+    assert (run_copy / "checkpoints" / "damaged-step-00000006" / "model.safetensors").is_file()
+    newest = run.newest()
+    assert newest is not None
+    assert newest.step == 5
+
+
+def test_auto_is_the_precision_that_the_run_was_begun_with(train: Callable[..., RunDirectory], run_copy: Path) -> None:
+    run = train(run_copy, resume=True, seed=3, steps=7, log_every=1, precision="auto")
+    assert run.config.precision == "fp32"
+    with pytest.raises(UsageError, match=r"^the run to resume has precision=fp32, not bf16; leave it out, or begin"):
+        train(run_copy, resume=True, seed=3, steps=8, log_every=1, precision="bf16")
+
+
 # Stopped by signals, in a process of its own.
 
 
@@ -217,6 +248,43 @@ def test_a_second_signal_stops_at_once(
     assert find_checkpoint(tmp_path / "run").step == 2
     with RunDirectory(tmp_path / "run").locked():
         pass
+
+
+def test_a_signal_before_the_first_step_ends_it_there(
+    start: Callable[..., subprocess.Popen[str]], misbehaving: Path, tmp_path: Path
+) -> None:
+    """Making a dataset ready can take hours; nobody waits for that, nor for a step after it."""
+    process = start("train", "ibgan", "--dataset", "misbehaving:slow_images", "--out", "run", path=[misbehaving])
+    assert process.stdout is not None
+    assert process.stdout.readline() == "sleeping\n"
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=10)
+    assert (process.returncode, told) == (130, "\ninterrupted\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_ends_an_evaluation_and_the_resumed_run_makes_up_for_it(
+    start: Callable[..., subprocess.Popen[str]],
+    train: Callable[..., RunDirectory],
+    misbehaving: Path,
+    small_words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    metric = "misbehaving:sleeps"
+    words = ["train", "ibgan", "--dataset", IMAGES, "--out", "run", *small_words, "--precision", "fp32"]
+    process = start(*words, "--eval-every", "2", "--set", f"eval_metrics={metric}", path=[misbehaving])
+    assert process.stdout is not None
+    assert process.stdout.readline() == "sleeping\n"
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert "SIGTERM: leaving the evaluation and writing a checkpoint" in told
+    assert "stopped by SIGTERM after step 2; go on with --resume --out run" in told
+    assert RunDirectory(tmp_path / "run").steps() == [2]
+    monkeypatch.setenv("AWAKE", "1")
+    run = train(tmp_path / "run", IMAGES, resume=True, steps=5, eval_metrics=[metric])
+    assert [record["step"] for record in run.records("evaluations.jsonl")] == [2, 4]
 
 
 def test_in_another_thread_signals_are_left_alone(train: Callable[..., RunDirectory], tmp_path: Path) -> None:

@@ -201,15 +201,9 @@ class Conductor:
         return plain
 
     def _environment(self, place: int) -> dict[str, str]:
-        from zoo.data_root import VARIABLE
-
-        variables = {}
-        if self.data_root:  # for metrics with files of their own there
-            variables[VARIABLE] = str(user_path(self.data_root).resolve())
-        if self.executor == "local":
-            variables["OMP_NUM_THREADS"] = str(threads_each(self.jobs))
-            variables["CUDA_VISIBLE_DEVICES"] = gpu(place)
-        return variables
+        if self.executor != "local":
+            return {}
+        return {"OMP_NUM_THREADS": str(threads_each(self.jobs)), "CUDA_VISIBLE_DEVICES": gpu(place)}
 
     def _here(self, row: Row) -> Any:
         import submitit

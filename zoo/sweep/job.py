@@ -85,7 +85,9 @@ def _train_and_evaluate(job: Job) -> None:
     run = RunDirectory(Path(job["out"]))
     asked = Asked(tuple(job["metrics"]), job["metric_settings"], job["eval_seed"])
     _wait_for_others(run.path)
-    if not trained(run, job["steps"], job["eval_every"]):
+    newest = run.newest() if run.exists() else None
+    whole = newest is not None and newest.step == saved_step(run)
+    if not (whole and trained(run, job["steps"], job["eval_every"])):  # a damaged checkpoint is trained again
         api.train(
             job["model"],
             job["dataset"],

@@ -127,6 +127,26 @@ def test_finished_work_is_not_done_again(
     assert after == before
 
 
+def test_a_damaged_last_checkpoint_is_trained_again(
+    one_thread: None, drawn: Path, plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """Its sizes are right, so only reading it shows; the score must be that of the step that was asked for."""
+    out, wanted = tmp_path / "sweep", plan(seeds=[0], metrics=["mi_bounds"], metric_settings=QUICK)
+    conducted(wanted, out, data_root=drawn)
+    run = out / "runs" / "ibgan-dsprites-seed=0"
+    before, (scored,) = content(run), RunDirectory(run).records("evaluations.jsonl")
+    (run / "evaluations.jsonl").unlink()
+    weights = run / "checkpoints" / "step-00000003" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    found = conducted(wanted, out, data_root=drawn)
+    assert [row.state for row in found.rows] == ["finished"]
+    (again,) = RunDirectory(run).records("evaluations.jsonl")
+    assert (again["step"], again["metrics"]) == (3, scored["metrics"])
+    name = "checkpoints/step-00000003/model.safetensors"
+    assert content(run)[name] == before[name]
+
+
 def test_a_dataset_that_is_missing_costs_its_runs_only(
     one_thread: None, drawn: Path, plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
