@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo import terminal
-from zoo.cli.options import checkpoint_argument, data_root_option, device_option, model_argument, seed_option
+from zoo.cli.options import (
+    checkpoint_argument,
+    data_root_option,
+    device_option,
+    model_argument,
+    run_dataset_option,
+    seed_option,
+)
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 
@@ -86,6 +93,7 @@ def _write_images(model: Any, num: int, seed: int, out: Path) -> None:
 @click.option("--steps", type=click.IntRange(2, 100), default=11, show_default=True, help="In how many values.")
 @seed_option
 @device_option
+@run_dataset_option
 @data_root_option
 def traverse(
     model: str,
@@ -98,6 +106,7 @@ def traverse(
     steps: int,
     seed: int,
     device: str,
+    dataset: str | None,
     data_root: Path | None,
 ) -> None:
     """Draw a latent traversal: a row per r_i, ordered by its KL, each moved over its range."""
@@ -110,7 +119,7 @@ def traverse(
     if sum(given is not None for given in (bases, images, per_factor)) > 1:
         raise UsageError("--bases, --images and --per-factor each choose the base codes; give one of them")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
-    codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, data_root)
+    codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, dataset, data_root)
     kl = figures.kl_of_each_code(loaded.model, seed) or _logged_kl(loaded)
     traversal = figures.traverse(loaded.model, codes, span=span, steps=steps, kl=kl)
     if ending == ".gif":
@@ -165,17 +174,21 @@ def report(
 
 
 def _base_codes(
-    loaded: Loaded, bases: int, images: str | None, per_factor: str | None, seed: int, data_root: Path | None
+    loaded: Loaded,
+    bases: int,
+    images: str | None,
+    per_factor: str | None,
+    seed: int,
+    dataset_name: str | None,
+    data_root: Path | None,
 ) -> tuple[Tensor, list[str]]:
     """The codes that a traversal starts from, and what each is called."""
     from ibgan_plugin.evaluation.bases import encoded, named_images, one_per_value
     from ibgan_plugin.evaluation.figures import base_codes
-    from zoo.building import build_dataset
 
     if images is None and per_factor is None:
         return base_codes(loaded.model, bases, seed), [f"generated, seed {seed}, {i}" for i in range(bases)]
-    values = loaded.config.settings.get("dataset", {})
-    dataset = build_dataset(default_registry(), loaded.config.dataset, data_root, values, typed=False)
+    dataset = loaded.open_dataset(default_registry(), data_root, dataset_name)
     if per_factor is not None:
         indices = one_per_value(dataset, per_factor)
         return encoded(loaded.model, dataset, indices), [f"{per_factor} {value}" for value in range(len(indices))]

@@ -120,7 +120,8 @@ def compared_by(log: Log) -> dict[str, str]:
 
     It is the last one in the run's own evaluations; where a metric has none, the last one that `zoo eval` added.
     """
-    own, added = {}, {}
+    own: dict[str, str] = {}
+    added: dict[str, str] = {}
     for record in log.records:
         for name, result in results(record):
             if number(result.get("score")) is not None:

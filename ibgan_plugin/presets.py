@@ -52,6 +52,9 @@ def _bottleneck(z_dim: int, r_dim: int, gamma: float, beta: float, beta_source: 
     }
 
 
+# disentanglement_lib's variants of dSprites, of which the paper says nothing: three channels, so as Color-dSprites.
+OTHER_SPRITES = ("color_dsprites_dlib", "noisy_dsprites")
+
 # What the three models share on each dataset.
 _DSPRITES = _optimisation(1e-6, 150_000, (1.0, 0.0, 100_000), smoothing=False)
 _COLOR_DSPRITES = _optimisation(
@@ -83,6 +86,7 @@ IBGAN = (
         "color_dsprites",
         "the paper's setting on Color-dSprites",
         _SPRITES_TABLE5 | _bottleneck(16, 10, 1.0, 0.071) | _COLOR_DSPRITES,
+        also_for=OTHER_SPRITES,
     ),
     Preset(
         "chairs3d",
@@ -120,7 +124,12 @@ def _without_encoder(weights: dict[str, Setting]) -> tuple[Preset, ...]:
         "celeba": _CELEBA_TABLE4 | _CELEBA | {"loss.gamma": Setting(2.0, "Table 7, as IB-GAN's")},
     }
     return tuple(
-        Preset(name, f"IB-GAN's setting on {name}, without an encoder", weights | settings | z_dim)
+        Preset(
+            name,
+            f"IB-GAN's setting on {name}, without an encoder",
+            weights | settings | z_dim,
+            also_for=OTHER_SPRITES if name == "color_dsprites" else (),
+        )
         for name, settings in by_dataset.items()
     )
 

@@ -47,7 +47,8 @@ def load(
     `checkpoint` is a run directory (its newest whole checkpoint), one checkpoint, a weights file, or `pretrained:NAME`
     (the same as `pretrained="NAME"`), which ships with the model; without one, `dataset` says which preset's fresh
     weights to make (from `seed`). The model carries its configuration as `model.config`, and `model.load_dataset()`
-    opens the dataset it was made for.
+    opens the dataset it was made for; with a checkpoint, `dataset` is needed where that is one given by its import
+    path, since no file may name code to import.
 
     Raises zoo.errors.ZooError, one line, for an unknown name or a checkpoint that is not one of this model.
     """
@@ -61,21 +62,21 @@ def load(
     if pretrained is not None:
         checkpoint = PRETRAINED + pretrained
     if checkpoint is not None:
-        if dataset is not None or preset is not None:
-            raise UsageError("a checkpoint brings its dataset and preset with it; leave dataset= and preset= out")
+        if preset is not None:
+            raise UsageError("a checkpoint brings its preset with it; leave preset= out")
         loaded = load_checkpoint(registry, model, checkpoint, device=device)
-        found, config, typed = loaded.model, loaded.config, False
+        loaded.refuse_other_dataset(dataset)
+        found, config = loaded.model, loaded.config
+        found.load_dataset = partial(loaded.open_dataset, registry, root, dataset)
     else:
         if dataset is None:
             raise UsageError(f"zoo.load({model!r}) needs a checkpoint, or dataset= for fresh weights")
         config = resolve_config(registry, model, dataset, preset=preset, typed={"seed": seed})
         opened = build_dataset(registry, dataset, root, config.settings["dataset"])
         config = config.model_copy(update={"image_shape": opened.image_shape})
-        found, typed = build_model(registry, config, Backend.choose(device, "fp32")).eval(), True
+        found = build_model(registry, config, Backend.choose(device, "fp32")).eval()
+        found.load_dataset = partial(build_dataset, registry, dataset, root, config.settings["dataset"])
     found.config = config
-    found.load_dataset = partial(
-        build_dataset, registry, config.dataset, root, config.settings.get("dataset", {}), typed=typed
-    )
     return found
 
 
@@ -134,9 +135,13 @@ def evaluate(
     seed: int = 0,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "auto",
+    dataset: str | None = None,
     data_root: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Score a checkpoint and return the dict that `zoo eval --json` prints; metrics that failed are in `errors`."""
+    """Score a checkpoint and return the dict that `zoo eval --json` prints; metrics that failed are in `errors`.
+
+    `dataset` is the run's own, needed where that is one given by its import path.
+    """
     from zoo.evaluating import evaluate as run_evaluation
 
     return run_evaluation(
@@ -147,5 +152,6 @@ def evaluate(
         seed=seed,
         metric_settings=settings,
         device=device,
+        dataset_name=dataset,
         data_root=Path(data_root) if data_root else None,
     )

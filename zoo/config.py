@@ -163,7 +163,8 @@ def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | N
         if name not in presets:
             raise UnknownNameError(unknown("preset", name, presets))
         return presets[name]
-    return presets.get(dataset) or presets.get(spec.default_preset)
+    named_like_it = presets.get(dataset) or next((p for p in presets.values() if dataset in p.also_for), None)
+    return named_like_it or presets.get(spec.default_preset)
 
 
 def _layers_of(config: RunConfig) -> dict[str, tuple[Any, str]]:
@@ -193,10 +194,11 @@ def _checked(
         if not value:
             raise UsageError(f"model {model!r} names no default {key}; add --set {key}=NAME")
         top[key], sources[key] = value, source
+    strays = []
     for key in [key for key in layers if "." not in key]:
         value, source = layers.pop(key)
         if key not in (*RUN_KEYS, "seed", "device", "precision"):
-            raise SettingError(unknown("setting", key, [*RUN_KEYS, "seed", "loss", "trainer", "device", "precision"]))
+            strays.append(key)
         if key == "eval_metrics" and isinstance(value, str):
             value = tuple(filter(None, value.split(",")))
         top[key], sources[key] = value, source
@@ -207,6 +209,10 @@ def _checked(
         "trainer": resolve(registry.spec(TrainerSpec, top["trainer"], typed="trainer" in typed_now).target),
         "dataset": resolve(registry.spec(DatasetSpec, dataset).target),
     }
+    for key in strays:
+        of_parts = [f"{part}.{name}" for part, target in targets.items() for name in settings.settings_of(target)]
+        whole = [*RUN_KEYS, "seed", "loss", "trainer", "device", "precision"]
+        raise SettingError(unknown("setting", key, [name for name in of_parts if name.endswith(f".{key}")] or whole))
     eval_metrics = top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default)
     if top.get("keep_best") and top["keep_best"] not in eval_metrics:
         raise SettingError(unknown("metric to keep the best by", str(top["keep_best"]), eval_metrics))

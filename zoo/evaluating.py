@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from zoo import settings, terminal
-from zoo.building import build_dataset
 from zoo.errors import MetricError, PluginError, UsageError, ZooError
 from zoo.loading import load_checkpoint
 from zoo.registry import Registry, resolve
@@ -25,15 +24,18 @@ def evaluate(
     seed: int = 0,
     metric_settings: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "auto",
+    dataset_name: str | None = None,
     data_root: Path | None = None,
     record: bool = True,
 ) -> dict[str, Any]:
-    """Score a checkpoint; return the document that `zoo eval --json` prints, and append it to evaluations.jsonl."""
+    """Score a checkpoint; return the document that `zoo eval --json` prints, and append it to evaluations.jsonl.
+
+    The dataset is the one it was trained on. `dataset_name` is its name where a person typed it, as an import path
+    must be.
+    """
     wanted = check_metrics(registry, metrics, metric_settings or {})
     loaded = load_checkpoint(registry, model_name, checkpoint, device=device)
-    dataset = build_dataset(
-        registry, loaded.config.dataset, data_root, loaded.config.settings.get("dataset", {}), typed=False
-    )
+    dataset = loaded.open_dataset(registry, data_root, dataset_name)
     began = time.monotonic()
     results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted, data_root)
     seconds = round(time.monotonic() - began, 3)

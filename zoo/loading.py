@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo.building import build_model, load_weights
+from zoo.building import build_dataset, build_model, load_weights
 from zoo.config import RunConfig
 from zoo.device import Backend
-from zoo.errors import CheckpointError, UnknownNameError, unknown
+from zoo.errors import CheckpointError, UnknownNameError, UsageError, shown, unknown
 from zoo.registry import Registry, resolve
 from zoo.run import Checkpoint, RunDirectory, find_checkpoint
 from zoo.specs import ModelSpec
 from zoo.untrusted import exists
 from zoo.weights import WeightsFile
+
+if TYPE_CHECKING:
+    from zoo.interfaces import Dataset
 
 PRETRAINED = "pretrained:"
 
@@ -29,6 +32,21 @@ class Loaded:
     name: str  # the path, or pretrained:NAME
     step: int
     run: RunDirectory | None
+
+    def open_dataset(self, registry: Registry, data_root: Path | None, typed: str | None = None) -> Dataset:
+        """Open the dataset that the model was trained on.
+
+        `typed` is its name where a person typed it, which alone may be an import path; UsageError if it is another's.
+        """
+        self.refuse_other_dataset(typed)
+        values = self.config.settings.get("dataset", {})
+        return build_dataset(registry, self.config.dataset, data_root, values, typed=typed is not None)
+
+    def refuse_other_dataset(self, typed: str | None) -> None:
+        """Raise UsageError if what a person typed is not the dataset that the model was trained on."""
+        if typed not in (None, self.config.dataset):
+            trained_on = shown(self.config.dataset)
+            raise UsageError(f"{self.name} was trained on {trained_on}, not {shown(typed)}; leave the dataset out")
 
 
 def load_checkpoint(registry: Registry, model_name: str, checkpoint: Path | str, *, device: str = "auto") -> Loaded:

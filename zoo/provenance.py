@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from zoo.device import Backend
+from zoo.errors import shown
 
 _PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
 _STARTS = 100
@@ -36,10 +37,30 @@ def provenance(backend: Backend) -> dict[str, Any]:
         "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
         "commit": commit(Path(__file__)),
         "command": sys.argv,
-        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads",
+        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs",
+        "threads": torch.get_num_threads(),
         "backend": str(backend),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def differences(made_by: Mapping[str, Any], backend: Backend) -> list[str]:
+    """Say what rounds sums in another order now than at a run's last start, so that it cannot go on bit for bit."""
+    last = list(made_by.values())[-1] if made_by else None
+    if not isinstance(last, dict):
+        return []
+    versions = last.get("versions")
+    before = {
+        "torch": versions.get("torch") if isinstance(versions, dict) else None,
+        "threads": last.get("threads"),
+        "device": last.get("backend"),
+    }
+    now = {"torch": _version("torch"), "threads": torch.get_num_threads(), "device": str(backend)}
+    return [
+        f"{what} {shown(was)} before and {shown(now[what])} now"
+        for what, was in before.items()
+        if was is not None and was != now[what]
+    ]
 
 
 def commit(file: Path) -> str | None:

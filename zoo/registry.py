@@ -53,7 +53,9 @@ class Registry:
             return target if isinstance(target, kind) else kind(name, name, "named by its import path")
         message = unknown(SINGULAR[plural], name, self.names(plural))
         if ":" in name:
-            message += " (a file may only name what a plugin registered; type the name yourself to import it)"
+            message += (
+                " (a file may only name what a plugin registered; type the name yourself, a dataset's as --dataset)"
+            )
         raise UnknownNameError(message)
 
     def _of(self, kind: str) -> dict[str, list[tuple[Plugin, Spec]]]:

@@ -24,12 +24,14 @@ class Preset:
     """The settings of one model on one dataset.
 
     `settings` maps dotted keys (`model.z_dim`, `loss.beta`, `trainer.lr_discriminator`, `steps`, `batch_size`) to
-    values with their sources. A preset named like a dataset is that dataset's default.
+    values with their sources. A preset named like a dataset is that dataset's default, and that of the datasets
+    `also_for`.
     """
 
     name: str
     summary: str
     settings: Mapping[str, Setting]
+    also_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import UsageError, ZooError
 from zoo.evaluating import score
-from zoo.provenance import with_start
+from zoo.provenance import differences, with_start
 from zoo.randomness import numpy_stream
 from zoo.registry import Registry
 from zoo.run import RunDirectory
@@ -56,6 +56,7 @@ def train(
         checkpoint = run.newest() if resume else None
         backend = Backend.choose(config.device, config.precision)
         dataset = build_dataset(registry, config.dataset, data_root, config.settings.get("dataset", {}))
+        _refuse_metrics_without_factors(registry, config, dataset)
         config = config.model_copy(update={"image_shape": dataset.image_shape, "precision": backend.precision})
         model = build_model(registry, config, backend, checkpoint=checkpoint)
         loss = build_loss(registry, config, backend)
@@ -72,11 +73,12 @@ def train(
         if first >= config.steps:
             terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
             return run
+        for difference in differences(run.config.made_by, backend) if first else ():
+            terminal.warn(f"from here on not bit for bit as without the stop: {difference}")
         made_by = with_start(run.config.made_by if run.exists() else {}, first + 1, backend)
         run.begin(config.model_copy(update={"made_by": made_by}))
-        terminal.note(
-            f"training {config.model} on {config.dataset}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})"
-        )
+        on = config.dataset if config.preset == config.dataset else f"{config.dataset}, preset {config.preset}"
+        terminal.note(f"training {config.model} on {on}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})")
 
         # Train.
         with _interruptible() as signals, terminal.progress("training", config.steps, done=first) as progress:
@@ -134,14 +136,25 @@ def evaluate_here(
 ) -> None:
     """Score the model in training and append the result to evaluations.jsonl; a failing metric costs a warning."""
     metric_settings = {name: config.settings.get(name, {}) for name in config.eval_metrics}
-    metrics, errors = score(registry, model, dataset, config.eval_metrics, config.seed, metric_settings, data_root)
-    record = {"step": step, "model": config.model, "dataset": config.dataset, "seed": config.seed, "metrics": metrics}
+    seed = config.seed % 2**32  # the metrics' generator takes no more
+    metrics, errors = score(registry, model, dataset, config.eval_metrics, seed, metric_settings, data_root)
+    record = {"step": step, "model": config.model, "dataset": config.dataset, "seed": seed, "metrics": metrics}
     run.append("evaluations.jsonl", record | {"errors": errors})
     for name, error in errors.items():
         terminal.warn(f"step {step:,}: {name}: {error}")
     scores = ", ".join(f"{name} {_rounded(result['score'])}" for name, result in metrics.items())
     if scores:
         terminal.note(f"step {step:,}: {scores}")
+
+
+def _refuse_metrics_without_factors(registry: Registry, config: RunConfig, dataset: Any) -> None:
+    """Say now what every evaluation would say: that the dataset has no ground truth for it."""
+    for metric in config.eval_metrics if config.eval_every and dataset.factor_sizes is None else ():
+        if registry.spec(MetricSpec, metric).needs_factors:
+            raise UsageError(
+                f"{metric} needs ground-truth factors, which {config.dataset} does not have; evaluate something else, "
+                "as with --set eval_metrics=mi_bounds, or leave --eval-every out"
+            )
 
 
 def _due(every: int, step: int) -> bool:

@@ -64,7 +64,12 @@ def _presets(
     untold = {key: Setting(setting.value, f"{_UNTOLD}, {setting.source}") for key, setting in optimisation.items()}
     return (
         Preset("dsprites", f"{name} as Locatello et al. (2019) train it", _SPRITES | optimisation | sprites),
-        Preset("color_dsprites", f"{name} as Locatello et al. (2019) train it", _SPRITES | optimisation | sprites),
+        Preset(
+            "color_dsprites",
+            f"{name} as Locatello et al. (2019) train it",
+            _SPRITES | optimisation | sprites,
+            also_for=("color_dsprites_dlib", "noisy_dsprites"),  # the study's own
+        ),
         Preset(
             "chairs3d", f"{name} with IB-GAN's networks on 3D Chairs", _ibgan_networks(32, 10) | untold | photographs
         ),

@@ -129,6 +129,13 @@ def test_each_of_the_seven_has_a_preset_for_each_dataset():
         assert set(DATASETS) <= {preset.name for name, preset in every_preset() if name == model}
 
 
+@pytest.mark.parametrize("dataset", ["color_dsprites_dlib", "noisy_dsprites"])
+def test_disentanglement_libs_sprites_train_as_the_coloured_ones(dataset):
+    for model in ("gan", "infogan", "ibgan", "vae", "beta_vae", "factor_vae", "beta_tcvae"):
+        found, coloured = (resolved(model, name)[0] for name in (dataset, "color_dsprites"))
+        assert {key: value for key, value in found.items() if not key.startswith("dataset.")} == coloured
+
+
 def test_where_paper_and_code_disagree_the_source_says_so():
     by_name = {preset.name: preset.settings for preset in presets.IBGAN}
     assert "forces ndf 16" in by_name["chairs3d"]["model.ndf"].source

@@ -88,7 +88,8 @@ def test_loading_leaves_the_callers_random_state(trained: Path) -> None:
 def test_what_load_refuses(trained: Path) -> None:
     for arguments, error, told in (
         ({}, UsageError, r"zoo.load\('ibgan'\) needs a checkpoint, or dataset= for fresh weights"),
-        ({"checkpoint": trained, "dataset": "dsprites"}, UsageError, "brings its dataset and preset with it"),
+        ({"checkpoint": trained, "dataset": "celeba"}, UsageError, "was trained on 'dsprites', not 'celeba'"),
+        ({"checkpoint": trained, "preset": "dsprites"}, UsageError, "brings its preset with it"),
         ({"dataset": "dsprites", "preset": "big"}, UnknownNameError, "unknown preset 'big'"),
         ({"pretrained": "best"}, UnknownNameError, "unknown pretrained ibgan 'best'"),
         ({"checkpoint": "pretrained:best"}, UnknownNameError, "unknown pretrained ibgan 'best'"),
@@ -164,6 +165,21 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "trap_module.py").write_text(TRAP.format(str(trace)))
     monkeypatch.syspath_prepend(folder)
     return trace
+
+
+def test_a_dataset_given_by_its_import_path_is_typed_again(cli: Callable[..., Any], tmp_path: Path) -> None:
+    dataset, run = "zoo.testing:tiny_images", tmp_path / "run"
+    words = ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=4", "--precision", "fp32")
+    assert cli("train", "ibgan", "--dataset", dataset, "--steps", 1, "--out", run, *words).code == 0
+    mi_bounds = ("--metrics", "mi_bounds", "--set", "mi_bounds.num=50")
+    refused = cli("eval", "ibgan", run, *mi_bounds)
+    assert (refused.code, "type the name yourself, a dataset's as --dataset" in refused.error) == (2, True)
+    assert cli("eval", "ibgan", run, *mi_bounds, "--dataset", dataset).code == 0
+    picture = ("--images", "0", "--steps", 2, "--out", tmp_path / "t.png")
+    assert cli("traverse", "ibgan", run, *picture, "--dataset", dataset).code == 0
+    other = cli("eval", "ibgan", run, *mi_bounds, "--dataset", "dsprites")
+    assert (other.code, "was trained on 'zoo.testing:tiny_images', not 'dsprites'" in other.error) == (2, True)
+    assert len(zoo.load("ibgan", run, dataset=dataset).load_dataset()) > 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoo.device import Backend
-from zoo.provenance import commit, with_start
+from zoo.provenance import commit, differences, provenance, with_start
 
 
 def git(folder: Path, *words: str) -> str:
@@ -50,4 +50,23 @@ def test_of_very_many_starts_the_first_and_the_latest_are_kept() -> None:
     for step in range(1, 131):
         made_by = with_start(made_by, step, backend)
     assert list(made_by) == ["from step 1", *(f"from step {step}" for step in range(32, 131))]
-    assert {"versions", "commit", "command", "machine", "backend", "started"} == made_by["from step 130"].keys()
+    assert {"versions", "commit", "command", "machine", "threads", "backend", "started"} == made_by[
+        "from step 130"
+    ].keys()
+
+
+def test_what_keeps_a_resumed_run_from_being_the_same_bits() -> None:
+    backend = Backend.choose("cpu", "fp32")
+    made_by = with_start({}, 1, backend)
+    assert differences({}, backend) == []
+    assert differences(made_by, backend) == []
+    before = provenance(backend)
+    threads, torch_version = before["threads"], before["versions"]["torch"]
+    before["versions"] |= {"torch": "2.0.0"}
+    changed = made_by | {"from step 9": before | {"threads": threads + 1, "backend": "cuda, bf16"}}
+    assert differences(changed, backend) == [
+        f"torch '2.0.0' before and '{torch_version}' now",
+        f"threads {threads + 1} before and {threads} now",
+        "device 'cuda, bf16' before and 'cpu, fp32' now",
+    ]
+    assert differences({"from step 1": "a stranger's"}, backend) == []

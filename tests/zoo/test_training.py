@@ -23,6 +23,7 @@ IMAGES = "zoo.testing:tiny_images"
 
 MISBEHAVING = """
 import os, time
+import numpy as np
 import torch
 from ibgan_plugin.losses import IBGANLoss
 from ibgan_plugin.trainer import AdversarialTrainer
@@ -58,6 +59,16 @@ def sleeps(model, data, seed=0):
 def slow_images(data_root=None):
     print("sleeping", flush=True)
     time.sleep(120)
+
+class NoFactors:
+    name, image_shape, factor_names, factor_sizes = "noise", (64, 64, 1), None, None
+    def __len__(self):
+        return 20
+    def images(self, indices):
+        return np.random.RandomState(0).randint(0, 256, (len(indices), 64, 64, 1)).astype(np.uint8)
+
+def no_factors(data_root=None):
+    return NoFactors()
 
 def says_nothing(model, data, seed=0):
     return {"protocol": {}}
@@ -398,6 +409,15 @@ def test_the_newest_and_the_best_checkpoints_are_kept(
     assert RunDirectory(tmp_path / "run").steps() == [4, 10], (
         "how many are kept may change; the first of equals is the best"
     )
+
+
+def test_a_metric_that_needs_what_the_dataset_lacks_is_refused_at_the_start(
+    train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"^factorvae needs ground-truth factors, which misbehaving:no_factors does "):
+        train(tmp_path / "run", "misbehaving:no_factors", steps=1, eval_every=1)
+    run = train(tmp_path / "run", "misbehaving:no_factors", steps=1, eval_every=1, eval_metrics=["mi_bounds"])
+    assert [record["step"] for record in run.records("evaluations.jsonl")] == [1]
 
 
 def test_the_metric_to_keep_the_best_by_is_one_of_those_evaluated(

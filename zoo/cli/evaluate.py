@@ -15,7 +15,7 @@ from zoo.cli.options import (
     grouped,
     json_option,
     model_argument,
-    seed_option,
+    run_dataset_option,
     set_option,
 )
 from zoo.registry import default_registry
@@ -25,10 +25,11 @@ from zoo.registry import default_registry
 @model_argument
 @checkpoint_argument
 @click.option("--metrics", required=True, metavar="A,B", help="The metrics, separated by commas; see zoo list metrics.")
-@seed_option
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="The seed.")
 @json_option
 @set_option("Change a metric's setting, such as factorvae.votes=100.")
 @device_option
+@run_dataset_option
 @data_root_option
 def evaluate(
     model: str,
@@ -38,10 +39,13 @@ def evaluate(
     as_json: bool,
     words: tuple[str, ...],
     device: str,
+    dataset: str | None,
     data_root: Path | None,
 ) -> int:
     """Score a CHECKPOINT of MODEL: a run directory (its newest checkpoint), one checkpoint, a weights file, or
     pretrained:NAME.
+
+    A run's scores are added to its evaluations.jsonl, which `zoo plot` and `zoo report` read.
     """
     from zoo.evaluating import evaluate as run_evaluation
 
@@ -53,6 +57,7 @@ def evaluate(
         seed=seed,
         metric_settings=grouped(words),
         device=device,
+        dataset_name=dataset,
         data_root=data_root,
     )
     if as_json:
@@ -72,6 +77,7 @@ def _show(document: dict[str, Any]) -> None:
     for name, result in document["metrics"].items():
         paper = published(registry, name, document["model"], document["dataset"])
         more = [f"{key} {_shown(value)}" for key, value in result.items() if _is_scalar(value) and key != "score"]
+        more += [result["reason"]] if isinstance(result.get("reason"), str) else []
         rows.append([name, _shown(result["score"]), _shown(paper), ", ".join(more)])
     title = f"{document['model']} on {document['dataset']}, step {document['step']:,}, seed {document['seed']}"
     terminal.table(["metric", "score", "paper", "more"], rows, title=title)

@@ -58,7 +58,12 @@ def plugins(as_json: bool) -> None:
 def _described(kind: str) -> list[dict[str, Any]]:
     entries = []
     for plugin, spec in default_registry().entries(kind):
-        entry = {"name": spec.name, "summary": spec.summary, "target": spec.target, "plugin": plugin.name}
+        entry: dict[str, Any] = {
+            "name": spec.name,
+            "summary": spec.summary,
+            "target": spec.target,
+            "plugin": plugin.name,
+        }
         if isinstance(spec, ModelSpec):
             entry |= {"paper": spec.paper, "loss": spec.loss, "trainer": spec.trainer}
             entry["pretrained"] = list(spec.pretrained)

@@ -43,6 +43,9 @@ data_root_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Where datasets live.  [default: $ZOO_DATA, else the user cache folder]",
 )
+run_dataset_option = click.option(
+    "--dataset", metavar="NAME", help="The run's own dataset; needed where that is one given by its import path."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
 
 
