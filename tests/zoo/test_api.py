@@ -203,6 +203,7 @@ def test_a_file_never_names_code_to_import(
     mi_bounds = ("--metrics", "mi_bounds", "--set", "mi_bounds.num=50", "--json")
     resumed = cli("train", "ibgan", "--dataset", "dsprites", "--out", run_copy, "--resume", "--steps", "7")
     repeated = cli("train", "ibgan", "--dataset", "dsprites", "--out", "new", "--config", file)
+    of_file = cli("train", "ibgan", "--out", "newer", "--config", file, "--dry-run")
     evaluated = cli("eval", "ibgan", run_copy, *mi_bounds)
     drawn = cli("sample", "ibgan", run_copy, "--num", "1", "--out", "x.png")
     assert not trap.exists()
@@ -214,7 +215,8 @@ def test_a_file_never_names_code_to_import(
         assert "a file may only name what a plugin registered" in repeated.error
         assert evaluated.code == drawn.code == 0  # which need none of these
     if key == "dataset":
-        assert resumed.code == 2
+        assert resumed.code == of_file.code == 2
+        assert "unknown dataset 'trap_module:thing'" in of_file.error
         assert evaluated.code == 2
         assert "unknown dataset 'trap_module:thing'" in evaluated.error
         with pytest.raises(UnknownNameError):

@@ -137,8 +137,16 @@ def test_a_seed_is_a_run(train: Callable[..., RunDirectory], trained: Path, tmp_
     assert content(other.path, 2) != content(trained, 2)
 
 
+def test_what_comes_from_a_configuration_says_so(cli: Callable[..., Any], trained: Path) -> None:
+    out = cli("train", "ibgan", "--config", trained / "config.json", "--set", "loss.beta=0.5", "--dry-run").out
+    rows = {words[0]: words[1:] for line in out.splitlines() if (words := line.split())}
+    assert rows["loss.beta"] == ["0.5", "--set"]
+    assert rows["trainer.alpha"] == ["0.99", "--config", "(Table", "7,", "RMSProp)"]
+    assert rows["precision"][:2] == ["fp32", "--config"]
+
+
 def test_the_configuration_of_a_run_repeats_it(cli: Callable[..., Any], drawn: Path, trained: Path) -> None:
-    words = ["train", "ibgan", "--dataset", "dsprites", "--config", trained / "config.json"]
+    words = ["train", "ibgan", "--config", trained / "config.json"]
     outcome = cli(*words, "--out", "again", "--save-every", "0", "--data-root", drawn)
     assert (outcome.code, outcome.out) == (0, "again\n")
     assert RunDirectory(Path("again")).steps() == [6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,11 +12,17 @@ from zoo import terminal
 from zoo.cli.options import RegisteredName, data_root_option, model_argument, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
+from zoo.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    from zoo.config import RunConfig
 
 
 @click.command("train")
 @model_argument
-@click.option("--dataset", required=True, type=RegisteredName("datasets"), help="The dataset to train on.")
+@click.option(
+    "--dataset", type=RegisteredName("datasets"), help="The dataset to train on.  [default: that of --config]"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/MODEL-DATASET-NNN]")
 @click.option("--preset", metavar="NAME", help="The settings to start from.  [default: the dataset's]")
 @click.option("--config", type=click.Path(path_type=Path), help="A run's config.json to repeat, or to start from.")
@@ -32,7 +39,7 @@ from zoo.registry import default_registry
 @click.option("--dry-run", is_flag=True, help="Print every setting, its value and its source; train nothing.")
 def train(
     model: str,
-    dataset: str,
+    dataset: str | None,
     out: Path | None,
     preset: str | None,
     config: Path | None,
@@ -43,21 +50,26 @@ def train(
     **options: object,
 ) -> None:
     """Train MODEL on a dataset."""
-    from zoo.config import RunConfig, resolve_config, resumed_config
+    from zoo.config import resolve_config, resumed_config
     from zoo.run import RunDirectory
 
     registry = default_registry()
+    if resume and config is not None:
+        raise UsageError("--resume goes on with the run's own configuration; leave --config out")
+    base = _to_start_from(config) if config else None
+    if dataset is None and base is not None:
+        registry.spec(DatasetSpec, base.dataset, typed=False)  # a file names no code to import
+        dataset = base.dataset
+    if dataset is None:
+        raise UsageError("Missing option '--dataset'; see zoo train --help")
     typed = {key: value for key, value in options.items() if value is not None}
     if resume:
         if out is None:
             raise UsageError("--resume needs --out, the run to go on with")
-        if config is not None:
-            raise UsageError("--resume goes on with the run's own configuration; leave --config out")
     if resume and out is not None and RunDirectory(out).exists():
         stored = RunDirectory(out).config
         resolved = resumed_config(registry, stored, model, dataset, preset=preset, typed=typed, words=words)
     else:
-        base = RunConfig.from_file(config) if config else None
         resolved = resolve_config(registry, model, dataset, preset=preset, base=base, typed=typed, words=words)
     if dry_run:
         terminal.table(["setting", "value", "from"], resolved.rows())
@@ -67,6 +79,15 @@ def train(
 
     run = run_training(registry, resolved, out or _free_name(model, dataset), resume=resume, data_root=data_root)
     terminal.out(str(run.path))
+
+
+def _to_start_from(path: Path) -> RunConfig:
+    """Read a configuration, whose values all come from it now."""
+    from zoo.config import RunConfig
+
+    config = RunConfig.from_file(path)
+    first = {key: source.removeprefix("--config (").removesuffix(")") for key, _, source in config.rows()}
+    return config.model_copy(update={"sources": {key: f"--config ({source})" for key, source in first.items()}})
 
 
 def _free_name(model: str, dataset: str) -> Path:
