@@ -64,7 +64,7 @@ def _collection(data_root: Path | None, source: str | None, recipe: Recipe) -> C
         label = f"{recipe.label}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
     fetch = (
         f"put the images in {root / LAYOUT.name}, or an archive of them ({', '.join(ARCHIVES)}) beside it, or name a "
-        "folder or archive with the setting source"
+        "folder or archive: --set source=PATH with zoo data prepare, --set dataset.source=PATH with zoo train"
     )
     return Collection(
         layout=LAYOUT,

@@ -35,17 +35,19 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def measure() -> dict[str, Any]:
-    """Run everything; the machine and the versions are part of the result."""
+def measure(*, briefly: bool = False) -> dict[str, Any]:
+    """Run everything, or, `briefly`, a little of everything; the machine and the versions are part of the result."""
     keep_freed()
     return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn", "ibgan-plugin")},
-        "training step": training_step.measure(),
-        "batches": batches.measure(),
-        "factorvae": factorvae_votes.measure(thin=2, votes=100, repeats=3),
-        "frechet": fid.measure_frechet(),
+        "training step": training_step.measure(turns=1 if briefly else 8),
+        "batches": batches.measure(5 if briefly else 2000),
+        "factorvae": factorvae_votes.measure(
+            thin=8 if briefly else 2, votes=10 if briefly else 100, repeats=1 if briefly else 3
+        ),
+        "frechet": fid.measure_frechet(64 if briefly else fid.DIMS),
     }
 
 
@@ -60,7 +62,8 @@ def rows(result: dict[str, Any]) -> list[list[str]]:
             found.append([what, f"{plain:.1f} ms", f"{ours:.1f} ms", f"{ratio:.2f}"])
     for data in result["batches"]:
         plain, ours = (1e3 / data["batches per second"][name] for name in ("plain", "ours"))
-        found.append([f"64 images of {data['dataset']}", f"{plain:.2f} ms", f"{ours:.2f} ms", f"{plain / ours:.1f}"])
+        what = f"64 {data['as']} of {data['dataset']}"
+        found.append([what, f"{plain:.2f} ms", f"{ours:.2f} ms", f"{plain / ours:.1f}"])
     votes = result["factorvae"]
     plain = votes["seconds"]["plain loop"]
     for name in ("factorvae", "factorvae, bf16"):

@@ -107,11 +107,11 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure_frechet() -> list[dict[str, Any]]:
+def measure_frechet(dims: int = DIMS) -> list[dict[str, Any]]:
     """Time the step against sqrtm; one row per case."""
     rows = []
-    for case, num in (("full rank", 6000), ("singular", 1000)):
-        first, second = (_gaussian(seed, num) for seed in (0, 1))
+    for case, num in (("full rank", 3 * dims), ("singular", dims // 2)):
+        first, second = (_gaussian(seed, num, dims) for seed in (0, 1))
         started = time.perf_counter()
         ours = frechet_distance(first, second)
         seconds = time.perf_counter() - started
@@ -133,11 +133,11 @@ def measure_frechet() -> list[dict[str, Any]]:
     return rows
 
 
-def _gaussian(seed: int, num: int) -> Gaussian:
+def _gaussian(seed: int, num: int, dims: int) -> Gaussian:
     """Of `num` correlated vectors whose scales span two magnitudes, as those of features do."""
     rng = np.random.default_rng(seed)
-    mix = rng.normal(size=(DIMS, DIMS)) / np.sqrt(DIMS) * np.geomspace(1, 0.01, DIMS)
-    data = rng.normal(size=(num, DIMS)) @ mix
+    mix = rng.normal(size=(dims, dims)) / np.sqrt(dims) * np.geomspace(1, 0.01, dims)
+    data = rng.normal(size=(num, dims)) @ mix
     return Gaussian(data.mean(axis=0), np.cov(data, rowvar=False), num)
 
 

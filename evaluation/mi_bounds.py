@@ -39,7 +39,7 @@ def mi_bounds(model: Any, data: Dataset, seed: int = 0, *, num: PositiveInt = 10
     if not callable(getattr(model, "mi_bounds", None)):
         raise MetricError(
             f"mi_bounds is not defined for {name}: it needs a model that has bounds on its mutual information "
-            "(IB-GAN, InfoGAN), as a method mi_bounds(num, seed)"
+            "(IB-GAN, InfoGAN, GAN), as a method mi_bounds(num, seed)"
         )
     bounds = model.mi_bounds(num=num, seed=seed)
     if not isinstance(bounds, Mapping) or not {"mi_lower", "mi_upper", "kl"} <= bounds.keys():

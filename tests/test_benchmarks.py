@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+import benchmarks.__main__ as everything
 from benchmarks import loop
+
+PUBLISHED = Path(__file__).parents[1] / "docs" / "benchmarks.json"
+
+
+@pytest.mark.slow
+def test_everything_that_is_published_can_be_measured() -> None:
+    """The numbers of so short a run say nothing; that there is one for each published row does."""
+    found = json.loads(json.dumps(everything.measure(briefly=True), allow_nan=False))
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+
+    def named(result):
+        return [row[0].partition(":")[0] for row in everything.rows(result)]
+
+    assert named(found) == named(published)
+    assert all(float(row[3]) > 0 for row in everything.rows(found))
+    assert all(case["relative difference"] < 1e-6 for case in found["frechet"])
 
 
 @pytest.mark.slow

@@ -57,6 +57,19 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
+class ObservedDataset(Dataset, Protocol):
+    """A dataset whose observations are random, as disentanglement_lib's noisy ones are.
+
+    `images` is a function of the index all the same. Where there is `observe`, the metrics of disentanglement_lib's
+    protocol take their images from it, drawn from the metric's own generator right after the factors.
+    """
+
+    def observe(self, indices: NDArray[np.int64], random_state: np.random.RandomState) -> NDArray[np.floating[Any]]:
+        """Return float (n, H, W, C) in [0, 1] for int (n,)."""
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """All that a representation metric needs of a model."""
 
@@ -84,6 +97,24 @@ class Model(Encoder, Generator, Protocol):
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Return float32 (n, C, H, W) images in [0, 1] for (n, D) codes."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A model that has bounds on its mutual information, which the metric `mi_bounds` and traversals ask for."""
+
+    def mi_bounds(self, num: int, seed: int = 0) -> Mapping[str, Any]:
+        """Return nats averaged over `num` draws: `mi_lower`; `mi_upper`, or None; `kl`, (D,) of each code, or None."""
+        ...
+
+
+@runtime_checkable
+class HasPlayers(Protocol):
+    """A model whose parameters belong to players, as the trainers `adversarial` and `vae` need it."""
+
+    def players(self) -> Mapping[str, list[torch.nn.Module]]:
+        """Return, by name, the modules whose parameters each player owns; the loss has an objective for each."""
         ...
 
 

@@ -138,6 +138,14 @@ def check_dataset(dataset: Any) -> None:
     _expect(none.shape == (0, *shape), f"images of no indices has shape {none.shape}, expected {(0, *shape)}")
     for outside in (-1, size):
         _expect_raises(IndexError, partial(dataset.images, np.array([outside])), f"images of the index {outside}")
+    if hasattr(dataset, "observe"):
+        seen = np.asarray(dataset.observe(indices, np.random.RandomState(0)))
+        again = np.asarray(dataset.observe(indices, np.random.RandomState(0)))
+        _expect(
+            seen.dtype.kind == "f" and seen.shape == expected and bool(((seen >= 0) & (seen <= 1)).all()),
+            f"observe gave {seen.dtype} {seen.shape}, expected floats {expected} in [0, 1]",
+        )
+        _expect(np.array_equal(seen, again), "observe gives something else for the same random state")
     names, sizes = dataset.factor_names, dataset.factor_sizes
     _expect((names is None) == (sizes is None), "only one of factor_names and factor_sizes is None")
     if sizes is None:

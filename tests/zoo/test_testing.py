@@ -270,6 +270,9 @@ def test_a_broken_installed_plugin(distribution: Callable[..., Path], monkeypatc
         check_plugin("broken-one")
 
 
+OBSERVE = "    def observe(self, indices, random_state):\n        return {}\n\n    def factors_of"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -286,6 +289,17 @@ def test_a_broken_installed_plugin(distribution: Callable[..., Path], monkeypatc
         ("(size, size, 1)", "(size, size)", "expected (height, width, channels)"),
         ("= 255", "= np.random.randint(1, 256)", "another image the second time"),
         ('name = "squares"', 'name = ""', "it has no name"),
+        ("    def factors_of", OBSERVE.format("self.images(indices)"), "observe gave uint8"),
+        (
+            "    def factors_of",
+            OBSERVE.format("self.images(indices) * 1.0"),
+            "expected floats (5, 16, 16, 1) in [0, 1]",
+        ),
+        (
+            "    def factors_of",
+            OBSERVE.format("self.images(indices) / np.random.uniform(300, 400)"),
+            "something else for",
+        ),
     ],
     ids=lambda value: value[-30:],
 )

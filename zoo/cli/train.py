@@ -63,9 +63,8 @@ def train(
     if dataset is None:
         raise UsageError("Missing option '--dataset'; see zoo train --help")
     typed = {key: value for key, value in options.items() if value is not None}
-    if resume:
-        if out is None:
-            raise UsageError("--resume needs --out, the run to go on with")
+    if resume and out is None:
+        raise UsageError("--resume needs --out, the run to go on with")
     if resume and out is not None and RunDirectory(out).exists():
         stored = RunDirectory(out).config
         resolved = resumed_config(registry, stored, model, dataset, preset=preset, typed=typed, words=words)
