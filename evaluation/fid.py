@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ibgan_plugin.evaluation.fid_statistics import About, read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
 from ibgan_plugin.evaluation.inception import RESIZE, InceptionFeatures, Precision, find_weights, read_weights
+from ibgan_plugin.evaluation.representation import device_of
 from ibgan_plugin.evaluation.results import metric_result
 from zoo import terminal
 from zoo.data_root import data_root as resolved
@@ -92,7 +93,7 @@ def fid(
     """
     root = resolved(data_root)
     weights = read_weights(find_weights(inception_weights, root), allow_unverified=allow_unverified_weights, root=root)
-    features = InceptionFeatures(weights, _device_of(model), precision, batch_size)
+    features = InceptionFeatures(weights, device_of(model), precision, batch_size)
     network = {"resize": RESIZE, "weights_sha256": weights.sha256, "precision": precision}
 
     real: Gaussian | None
@@ -306,9 +307,3 @@ def _caveats(num_images: int, num_real: int | None, verified: bool, precision: s
     if precision != "fp32":
         caveats.append(f"features in {precision} differ from those in fp32, the precision of published scores")
     return caveats
-
-
-def _device_of(model: Any) -> torch.device | str:
-    if not isinstance(model, torch.nn.Module):
-        return "cpu"
-    return next((parameter.device for parameter in model.parameters()), "cpu")

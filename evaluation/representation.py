@@ -67,7 +67,7 @@ def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> t
 
 def encoding_in(precision: Literal["fp32", "bf16"], model: Encoder) -> AbstractContextManager[Any]:
     """The context in which the encoder's matrix products run in this precision; float32 unless it says otherwise."""
-    return Backend(torch.device(_device_of(model)), precision).autocast()
+    return Backend(torch.device(device_of(model)), precision).autocast()
 
 
 def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
@@ -79,7 +79,7 @@ def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
     name = type(model).__name__
     if not callable(getattr(model, "encode", None)):
         raise MetricError(f"{name} has no encode method, so it has no representation to measure")
-    tensor = images_tensor(images, _device_of(model))
+    tensor = images_tensor(images, device_of(model))
     try:
         with torch.no_grad():
             encoded = model.encode(tensor)
@@ -228,7 +228,8 @@ def _encode_batches(model: Encoder, batches: Iterable[NDArray[Any]], num_images:
     return codes
 
 
-def _device_of(model: Any) -> torch.device | str:
+def device_of(model: Any) -> torch.device | str:
+    """Where a model's weights are; the CPU for what is no module, or has none."""
     if not isinstance(model, torch.nn.Module):
         return "cpu"
     return next((parameter.device for parameter in model.parameters()), "cpu")

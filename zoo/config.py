@@ -110,12 +110,9 @@ def resolve_config(
         preset_name, preset_source = chosen.name if chosen else "none", "command line" if preset else "default"
     for key, value in (typed or {}).items():
         layers[key] = (value, "command line")
-    for word in words:
-        key, found, value = word.partition("=")
-        if not found or not key:
-            raise SettingError(f"--set {shown(word)}: expected key=value, such as --set loss.beta=0.2")
-        layers[key.strip()] = (value, "--set")
-    typed_now = {*(typed or {}), *(word.partition("=")[0].strip() for word in words)}
+    assigned = dict(settings.assignment(word, "loss.beta=0.2") for word in words)
+    layers |= {key: (value, "--set") for key, value in assigned.items()}
+    typed_now = {*(typed or {}), *assigned}
     return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
 
 

@@ -19,6 +19,14 @@ from zoo.errors import SettingError, UsageError, shown, unknown
 RESERVED = frozenset({"seed", "backend", "progress"})
 
 
+def assignment(word: str, example: str) -> tuple[str, str]:
+    """Split the `key=value` of a `--set`. Raises SettingError, with an example of what goes there, for all else."""
+    key, found, value = word.partition("=")
+    if not (found and key.strip()):
+        raise SettingError(f"--set {shown(word)}: expected key=value, such as --set {example}")
+    return key.strip(), value
+
+
 def settings_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the settings that a target declares, in order, with annotations resolved."""
     function = target.__init__ if inspect.isclass(target) else target

@@ -51,7 +51,7 @@ def prepare(name: str, data_root: Path | None, words: tuple[str, ...]) -> None:
     if not spec.prepare:
         raise UsageError(f"dataset {name!r} needs no preparation")
     target = resolve(spec.prepare)
-    values = dict(word.partition("=")[::2] for word in words)
+    values = dict(settings.assignment(word, "size=64") for word in words)
     terminal.out(str(target(data_root, **settings.validated(target, values, name))))
 
 

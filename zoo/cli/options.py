@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from zoo.errors import SettingError
+from zoo.errors import SettingError, shown
 from zoo.registry import default_registry
+from zoo.settings import assignment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,20 +59,14 @@ def grouped(words: tuple[str, ...]) -> dict[str, dict[str, str]]:
     """`("fid.num_images=10",)` -> `{"fid": {"num_images": "10"}}`."""
     groups: dict[str, dict[str, str]] = {}
     for word in words:
-        key, found, value = word.partition("=")
-        part, dot, name = key.strip().rpartition(".")
-        if not (found and dot and part and name):
-            raise SettingError(f"--set {word!r}: expected NAME.KEY=VALUE, such as --set factorvae.votes=100")
+        key, value = assignment(word, "factorvae.votes=100")
+        part, _, name = key.rpartition(".")
+        if not (part and name):
+            raise SettingError(f"--set {shown(word)}: expected NAME.KEY=VALUE, such as --set factorvae.votes=100")
         groups.setdefault(part, {})[name] = value
     return groups
 
 
 def assigned(words: tuple[str, ...]) -> dict[str, str]:
     """`("dataset=celeba",)` -> `{"dataset": "celeba"}`."""
-    values: dict[str, str] = {}
-    for word in words:
-        name, found, value = word.partition("=")
-        if not (found and name.strip()):
-            raise SettingError(f"--set {word!r}: expected KEY=VALUE, such as --set dataset=celeba")
-        values[name.strip()] = value
-    return values
+    return dict(assignment(word, "dataset=celeba") for word in words)

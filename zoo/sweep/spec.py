@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from zoo.config import Seed
-from zoo.errors import SettingError, shown, unknown
+from zoo.errors import SettingError, unknown
 from zoo.registry import Registry
+from zoo.settings import assignment
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, TrainerSpec
 from zoo.untrusted import exists, read_bytes, said
 
@@ -192,14 +193,12 @@ class SweepSpec(_Table):
         typed: dict[str, Any] = {}
         metric_settings = {name: dict(values) for name, values in self.metric_settings.items()}
         for word in words:
-            key, found, value = word.partition("=")
-            part, _, name = key.strip().rpartition(".")
-            if not found or not key.strip():
-                raise SettingError(f"--set {shown(word)}: expected key=value, such as --set loss.beta=0.2")
+            key, value = assignment(word, "loss.beta=0.2")
+            part, _, name = key.rpartition(".")
             if part in self.metrics:
                 metric_settings.setdefault(part, {})[name] = value
             else:
-                typed[key.strip()] = value
+                typed[key] = value
         try:
             overrides = (*self.overrides, Override(settings=typed)) if typed else self.overrides
         except ValidationError as error:
