@@ -44,17 +44,22 @@ class AdversarialTrainer(PlayersTrainer):
         noise_steps: NonNegativeInt = 100_000,
         label_smoothing: bool = False,
         shared_front: Literal["discriminator", "both"] = "discriminator",
+        reconstructor_statistics: Literal["fakes", "both"] = "fakes",
     ) -> None:
         """Instance noise falls linearly from `noise_start` to `noise_end` over `noise_steps` and stays there.
 
         `shared_front` says whose gradients train the half that D and Q share. In the authors' code it is in D's
         optimiser alone, so the MI term does not train it; with "both" D's optimiser takes the MI term's gradient too.
+
+        `reconstructor_statistics` says whose images Q's BatchNorm averages for evaluation: those of the fakes, which Q
+        is trained on, or of "both", since the authors' code passes the reals through Q too. Training is the same.
         """
         self.lr = {"discriminator": lr_discriminator}
         self.lr_generator = lr_generator
         self.rmsprop: dict[str, Any] = {"alpha": alpha, "momentum": momentum, "eps": eps}
         self.noise = (noise_start, noise_end, noise_steps)
         self.label_smoothing = label_smoothing
+        self.reals_pass_reconstructor = reconstructor_statistics == "both"
         self.mi_trains_front = shared_front == "both" and any(True for _ in model.front.parameters())
         super().__init__(model, loss, seed=seed, backend=backend)
 
@@ -75,7 +80,11 @@ class AdversarialTrainer(PlayersTrainer):
         fakes = self.model.fakes(len(images), stream)
         real = instance_noise(to_model_range(images), sigma, stream)
         fake = instance_noise(fakes.images.float(), sigma, stream)
-        real_logits = self.model.discriminator(self.model.front(real))
+        real_features = self.model.front(real)
+        real_logits = self.model.discriminator(real_features)
+        if self.reals_pass_reconstructor:
+            with torch.no_grad():
+                self.model.reconstructor(real_features)
         features = self.model.front(fake)
         fake_logits = self.model.discriminator(features)
         return Judged(

@@ -144,9 +144,12 @@ def resumed_config(
     words = [word for word in words if word != "precision=auto"]
     config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
     before = {key: value for key, value, _ in stored.rows()}
-    for key, value, _ in config.rows():
-        metric_setting = key.rpartition(".")[0] in config.eval_metrics
-        if value != before.get(key) and key not in RESUMABLE and not metric_setting:
+    for key, value, source in config.rows():
+        if key in RESUMABLE or key.rpartition(".")[0] in config.eval_metrics:
+            continue
+        if key not in before and source not in ("command line", "--set"):
+            continue  # a setting that there was not when the run began; its default is what was done then
+        if value != before.get(key):
             raise UsageError(
                 f"the run to resume has {key}={before.get(key)}, not {value}; leave it out, or begin a new run"
             )

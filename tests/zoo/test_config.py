@@ -212,6 +212,14 @@ def test_what_may_change_when_a_run_is_resumed(registry: Registry, change: dict[
         resumed_config(registry, stored, "ibgan", "dsprites", typed=change)
 
 
+def test_a_run_from_before_a_setting_goes_on_with_its_default(registry: Registry) -> None:
+    stored = made(registry)
+    del stored.settings["trainer"]["shared_front"]
+    assert resumed_config(registry, stored, "ibgan", "dsprites").settings["trainer"]["shared_front"] == "discriminator"
+    with pytest.raises(UsageError, match=r"has trainer\.shared_front=None, not both"):
+        resumed_config(registry, stored, "ibgan", "dsprites", typed={"trainer.shared_front": "both"})
+
+
 def test_another_model_dataset_or_preset_is_no_resuming(registry: Registry) -> None:
     stored = made(registry)
     with pytest.raises(UsageError, match="has model 'ibgan', not 'gan'"):
