@@ -143,7 +143,7 @@ def test_whose_images_q_averages_is_a_setting_and_trains_nothing(build, squares)
         averaged[whose] = dict(system.model.state_dict())
     differ = {name for name, value in averaged["both"].items() if not torch.equal(value, averaged["fakes"][name])}
     assert differ
-    assert all(name.startswith("reconstructor.") and "running" in name or "batches" in name for name in differ)
+    assert all((name.startswith("reconstructor.") and "running" in name) or "batches" in name for name in differ)
 
 
 def test_instance_noise_falls_linearly_and_stays_at_its_end(build):
