@@ -19,6 +19,7 @@ def zoo_models() -> list[ModelSpec]:
             paper="Jeon et al., AAAI 2021",
             presets="ibgan_plugin.presets:IBGAN",
             default_preset="celeba",
+            pretrained={"dsprites": "ibgan_plugin.pretrained:DSPRITES"},
         )
     ]
 

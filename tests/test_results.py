@@ -15,11 +15,32 @@ ROW = re.compile(r"^\| \[(.+?)\]\((.+?)\) \|.*\| ([\d,]+) \| \*\*([\d.]+)\*\* \|
 TEXT = PAGE.read_text(encoding="utf-8")
 ROWS = ROW.findall(TEXT)
 TABLE = "results/table1-2000-steps.jsonl"
+PRETRAINED = "results/pretrained-dsprites.jsonl"
+CURVES = re.findall(r"^(\| \[\w+\]\((results/curve-.+?)\) \|.*)$", TEXT, re.MULTILINE)
 
 
 def test_there_are_results() -> None:
     files = {path.relative_to(PAGE.parent).as_posix() for path in (PAGE.parent / "results").glob("*.jsonl")}
-    assert {TABLE, *(file for _, file, *_ in ROWS)} == files
+    assert {TABLE, PRETRAINED, *(file for _, file in CURVES), *(file for _, file, *_ in ROWS)} == files
+
+
+@pytest.mark.parametrize(("line", "file"), CURVES)
+def test_a_curve_is_what_its_file_says(line: str, file: str) -> None:
+    cells = [cell.strip() for cell in line.split("|")[3:9]]
+    records = map(json.loads, (PAGE.parent / file).read_text(encoding="utf-8").splitlines())
+    found = {record["step"]: record["metrics"]["factorvae"] for record in records}
+    for step, cell in zip(range(5000, 30_001, 5000), cells, strict=True):
+        if cell:
+            assert float(cell) == pytest.approx(found[step]["score"], abs=0.0006)
+            assert found[step]["protocol"]["votes"] == 800
+            assert found[step]["protocol"]["variance_images"] in (10_000, 737_280)
+
+
+def test_what_is_said_of_the_weights_that_ship() -> None:
+    (record,) = map(json.loads, (PAGE.parent / PRETRAINED).read_text(encoding="utf-8").splitlines())
+    found = record["metrics"]["factorvae"]
+    assert f"**{found['score']}** ({found['eval_accuracy']} on fresh votes" in TEXT
+    assert (record["checkpoint"], found["num_active_dims"]) == ("pretrained:dsprites", 4)
 
 
 @pytest.mark.parametrize(("name", "file", "steps", "score", "on_fresh_votes", "active"), ROWS)
