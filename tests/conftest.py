@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,10 @@ from ibgan_plugin.adapters.dsprites import prepare
 PROGRAM = "import sys; from zoo.cli import main; main()"
 # With it Python keeps nothing back, and what becomes of the rest when a terminal closes would go untested.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# What starts the tests in the background has them ignore these, and so would every process that a test starts.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 SMALL_WORDS = ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=8", "--device", "cpu")
 

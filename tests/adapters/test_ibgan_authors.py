@@ -403,7 +403,7 @@ def test_another_dataset_can_be_named(tmp_path: Path) -> None:
     path = Theirs("model.py", nc=3).saved(tmp_path / "0")
     config = find_checkpoint(imported(path, tmp_path / "run", dataset="color_dsprites_dlib")).run.config
     assert config.dataset == "color_dsprites_dlib"
-    assert config.preset == "celeba"  # the model's default: that dataset has no preset
+    assert config.preset == "color_dsprites"  # which serves that dataset too
     assert config.settings["model"]["ngf"] == 4
     with pytest.raises(UsageError, match="unknown dataset 'celebs'; did you mean 'celeba'"):
         imported(path, tmp_path / "other", dataset="celebs")
