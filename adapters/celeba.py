@@ -72,9 +72,9 @@ def prepare(data_root: Path | None = None, *, size: Size = 64, crop: Crop = 148)
     return _collection(data_root, Recipe(size, crop)).prepare()
 
 
-def info(data_root: Path | None = None) -> dict[str, Any]:
+def info(data_root: Path | None = None, *, size: Size = 64, crop: Crop = 148) -> dict[str, Any]:
     """Tell what is there and what is missing, as plain JSON values."""
-    return _collection(data_root, Recipe(crop=148)).info()
+    return _collection(data_root, Recipe(size, crop)).info()
 
 
 def _collection(data_root: Path | None, recipe: Recipe) -> Collection:

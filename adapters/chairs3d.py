@@ -64,9 +64,11 @@ def prepare(data_root: Path | None = None, *, size: Size = 64, crop: Crop = None
     return _collection(data_root, Recipe(size, crop, grayscale)).prepare()
 
 
-def info(data_root: Path | None = None) -> dict[str, Any]:
+def info(
+    data_root: Path | None = None, *, size: Size = 64, crop: Crop = None, grayscale: bool = True
+) -> dict[str, Any]:
     """Tell what is there and what is missing, as plain JSON values."""
-    return _collection(data_root, Recipe(grayscale=True)).info()
+    return _collection(data_root, Recipe(size, crop, grayscale)).info()
 
 
 def _collection(data_root: Path | None, recipe: Recipe) -> Collection:

@@ -49,9 +49,16 @@ def prepare(
     return _collection(data_root, source, Recipe(size, crop, grayscale)).prepare()
 
 
-def info(data_root: Path | None = None) -> dict[str, Any]:
-    """Tell what is there and what is missing, as plain JSON values; of the default source."""
-    return _collection(data_root, None, Recipe(crop="square")).info()
+def info(
+    data_root: Path | None = None,
+    *,
+    source: str | None = None,
+    size: Size = 64,
+    crop: Crop = "square",
+    grayscale: bool = False,
+) -> dict[str, Any]:
+    """Tell what is there and what is missing, as plain JSON values."""
+    return _collection(data_root, source, Recipe(size, crop, grayscale)).info()
 
 
 def _collection(data_root: Path | None, source: str | None, recipe: Recipe) -> Collection:

@@ -73,7 +73,7 @@ class TrainerSpec(Spec):
 class DatasetSpec(Spec):
     """A dataset; the target is called as `target(data_root, **settings)` and returns a `zoo.interfaces.Dataset`.
 
-    `info` and `prepare` are targets too: `info(data_root) -> dict` tells what is there and what is missing,
+    `info` and `prepare` are targets too: `info(data_root, **settings) -> dict` tells what is there and what is missing,
     `prepare(data_root, **settings) -> Path` makes it ready. Empty where there is nothing to tell or to do.
     """
 

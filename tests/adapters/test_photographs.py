@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import zoo.cli
 from ibgan_plugin.adapters import celeba as celeba_module
 from ibgan_plugin.adapters import chairs3d as chairs_module
 from ibgan_plugin.adapters import image_folder as folder_module
@@ -238,6 +239,22 @@ def test_info_follows_the_state(tmp_path: Path) -> None:
     assert (after["ready"], after["images"], after["missing"]) == (True, 5, [])
     assert sorted(after["prepared"]) == ["32-148-rgb", "64-148-rgb"]
     json.dumps([before, after], allow_nan=False)
+    assert celeba_module.info(tmp_path, size=32)["ready"]
+    assert not celeba_module.info(tmp_path, size=128)["ready"]
+
+
+def test_info_of_a_folder_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_folder(tmp_path / "mine", {"a.png": picture(0, 40, 40, "PNG")})
+    words = ["--data-root", str(tmp_path / "root"), "--set", f"source={tmp_path / 'mine'}", "--set", "grayscale=yes"]
+    told = []
+    for action, rest in (("info", ["--json"]), ("prepare", []), ("info", ["--json"])):
+        assert zoo.cli.run(["data", action, "image_folder", *words, *rest]) == 0
+        told.append(capsys.readouterr().out)
+    before, after = json.loads(told[0]), json.loads(told[2])
+    assert (before["ready"], before["source"], before["missing"]) == (False, str(tmp_path / "mine"), [])
+    assert (after["ready"], after["images"], after["image_shape"]) == (True, 1, [64, 64, 1])
+    assert zoo.cli.run(["data", "info", "image_folder", "--set", "sise=3"]) == 2
+    assert "image_folder.size" in capsys.readouterr().err
 
 
 @PUTS

@@ -14,6 +14,8 @@ import torch
 import zoo
 import zoo.cli
 from ibgan_plugin.pretrained import DSPRITES
+from zoo.config import resolve_config
+from zoo.registry import default_registry
 
 CARD = DSPRITES.with_suffix(".md").read_text(encoding="utf-8")
 EVALUATIONS = Path(__file__).parents[2] / "docs" / "results" / "pretrained-dsprites.jsonl"
@@ -31,6 +33,14 @@ def test_the_card_is_of_this_file() -> None:
     }
     for key, value in re.findall(r"`--set ([\w.]+)=(\w+)`", CARD):
         assert str(changed[key]).lower() == value
+
+
+def test_a_preset_makes_them() -> None:
+    made = zoo.load("ibgan", pretrained="dsprites").config
+    config = resolve_config(default_registry(), "ibgan", "dsprites", preset="dsprites_unshared")
+    assert (made.settings["model"], made.settings["loss"]) == (config.settings["model"], config.settings["loss"])
+    assert made.settings["trainer"] == config.settings["trainer"]
+    assert made.batch_size == config.batch_size
 
 
 def test_the_card_has_the_scores_of_the_evaluations() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,15 +24,14 @@ def data() -> None:
 @data.command("info")
 @name_argument
 @data_root_option
+@set_option("Ask about it prepared so, such as size=128.")
 @json_option
-def info(name: str, data_root: Path | None, as_json: bool) -> None:
+def info(name: str, data_root: Path | None, words: tuple[str, ...], as_json: bool) -> None:
     """Tell what is there, what is missing, what to fetch and where to put it."""
-    from zoo.registry import resolve
-
     spec = default_registry().spec(DatasetSpec, name)
     if not spec.info:
         raise UsageError(f"dataset {name!r} has nothing to tell; open it with zoo.load_dataset({name!r})")
-    found = resolve(spec.info)(data_root)
+    found = _called(spec.info, name, data_root, words)
     if as_json:
         terminal.out_json(found)
         return
@@ -44,15 +44,20 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
 @set_option("Change how it is prepared, such as size=64.")
 def prepare(name: str, data_root: Path | None, words: tuple[str, ...]) -> None:
     """Make a dataset ready for fast reading."""
-    from zoo import settings
-    from zoo.registry import resolve
-
     spec = default_registry().spec(DatasetSpec, name)
     if not spec.prepare:
         raise UsageError(f"dataset {name!r} needs no preparation")
-    target = resolve(spec.prepare)
+    terminal.out(str(_called(spec.prepare, name, data_root, words)))
+
+
+def _called(where: str, name: str, data_root: Path | None, words: tuple[str, ...]) -> Any:
+    """What a dataset's `info` or `prepare` returns, with the settings that follow `--set`."""
+    from zoo import settings
+    from zoo.registry import resolve
+
+    target = resolve(where)
     values = dict(settings.assignment(word, "size=64") for word in words)
-    terminal.out(str(target(data_root, **settings.validated(target, values, name))))
+    return target(data_root, **settings.validated(target, values, name))
 
 
 def _shown(value: object) -> str:
