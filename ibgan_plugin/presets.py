@@ -78,7 +78,7 @@ _DEMO: dict[str, Any] = {
 
 _IBGAN_DSPRITES = _SPRITES_TABLE4 | _bottleneck(16, 10, 1.0, 0.141, "Table 7 (Figures 4 and 8: 0.212)") | _DSPRITES
 
-# What made the weights that ship: the authors' code builds D and Q of nothing common, and passes the reals through both.
+# What made the weights that ship: in the authors' code D and Q share nothing, and the reals pass both.
 _UNSHARED = {
     "model.share_front": Setting(False, "authors' code (Table 4: shared)"),
     "trainer.reconstructor_statistics": Setting("both", "authors' code"),
