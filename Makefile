@@ -4,15 +4,16 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 DEMO   ?= demo
 
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo test test-all test-lowest check format bench clean
 
 help:
-	@echo "make demo      train IB-GAN on color_dsprites, score it, and draw samples and a traversal (minutes)"
-	@echo "make test      the tests (minutes)"
-	@echo "make test-all  the slow tests too"
-	@echo "make check     lint, formatting, types"
-	@echo "make format    format the code"
-	@echo "make bench     the benchmarks, against the plain references kept beside them"
+	@echo "make demo         train IB-GAN on color_dsprites, score it, and draw samples and a traversal (minutes)"
+	@echo "make test         the tests (minutes)"
+	@echo "make test-all     the slow tests too"
+	@echo "make test-lowest  the tests with every dependency at its lowest allowed version (fetches gigabytes)"
+	@echo "make check        lint, formatting, types"
+	@echo "make format       format the code"
+	@echo "make bench        the benchmarks, against the plain references kept beside them"
 
 # The environment is made anew when the dependencies change.
 $(VENV)/.installed: pyproject.toml
@@ -31,7 +32,7 @@ demo: $(VENV)/.installed
 	@echo "traversals: $(DEMO)/figures/traversal.png, $(DEMO)/figures/traversal.gif"
 
 # One thread a process: tensors of this size gain nothing from more, and on a busy machine threads wait for each other.
-test test-all check: export OMP_NUM_THREADS = 1
+test test-all test-lowest check: export OMP_NUM_THREADS = 1
 
 # A process a core, up to four; the tests of a file stay together, for they share what is slow to make.
 PARALLEL = -n auto --maxprocesses 4 --dist loadfile
@@ -41,6 +42,13 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# An environment of its own, made anew each time.
+test-lowest:
+	$(PYTHON) -m venv --clear build/lowest
+	$(PYTHON) tests/lowest_versions.py > build/lowest/constraints.txt
+	build/lowest/bin/python -m pip install --quiet --constraint build/lowest/constraints.txt --editable '.[dev]'
+	build/lowest/bin/python -m pytest $(PARALLEL) -m "not slow"
 
 # mypy cannot follow the package-dir mapping of the source tree, so it reads an installed copy.
 check: $(VENV)/.installed

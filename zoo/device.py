@@ -73,6 +73,8 @@ def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
+        if not hasattr(torch.cpu, "get_capabilities"):  # an older torch, which tells it under a name of its own
+            return bool(torch.cpu._is_avx512_bf16_supported())
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False

@@ -138,6 +138,9 @@ class PluginManager:
         try:
             self._pluggy.register(known, plugin.name)
         except pluggy.PluginValidationError as error:
+            if self._pluggy.has_plugin(plugin.name):  # pluggy before 1.7 keeps the name of what it refuses
+                self._pluggy.unregister(name=plugin.name)
+            plugin.module = None
             self._break(plugin, _told(error), error)
 
     def _working(self, hook: str) -> Iterator[Plugin]:

@@ -27,8 +27,6 @@ def test_a_constant_falls_into_one_bin(value):
 def test_a_range_of_one_unit_in_the_last_place():
     low = np.float32(0.25)
     high = np.nextafter(low, np.float32(1))
-    with pytest.raises(ValueError, match="Too many bins"):
-        np.histogram(np.array([low, high]), 20)
     bins = histogram_bins(np.array([[low], [high], [low]]), 20)[:, 0]
     assert bins[0] == bins[2] != bins[1]
 

@@ -38,15 +38,14 @@ def test_it_is_documented_and_typed(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_it_adds_what_a_plugin_answers(hook: str) -> None:
-    def answer(cli: click.Group | None = None) -> list[Spec] | None:
-        if cli is None:
-            return [KINDS[hook.removeprefix("zoo_")]("mine", "my.module:mine", "my own")]
+    def specs() -> list[Spec]:
+        return [KINDS[hook.removeprefix("zoo_")]("mine", "my.module:mine", "my own")]
+
+    def commands(cli: click.Group) -> None:
         cli.command("mine")(lambda: None)
-        return None
 
     module = ModuleType("mine")
-    signed = answer if hook == "zoo_commands" else lambda: answer()
-    setattr(module, hook, hookspecs.hookimpl(signed))
+    setattr(module, hook, hookspecs.hookimpl(commands if hook == "zoo_commands" else specs))
     manager = PluginManager([], strict=True)
     assert manager.register(module, "mine").hooks == (hook,)
     group = click.Group("zoo")
