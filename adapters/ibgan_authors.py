@@ -114,6 +114,7 @@ def configuration(
         "model.variant": "table4" if sizes.shares_front else "authors",
         "model.share_front": sizes.shares_front,
         "trainer.shared_front": "discriminator",
+        "trainer.reconstructor_statistics": "both",
     }
     if not sizes.shares_front:  # solver2.py takes these from the command line
         fixed |= {

@@ -173,9 +173,25 @@ class InceptionFeatures:
 
     def _exact_convolutions(self) -> AbstractContextManager[Any]:
         """On CUDA, float32 means float32: no TF32, which torch allows in convolutions by default."""
-        if self.device.type == "cuda" and self._dtype == torch.float32:
-            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        return nullcontext()
+        if self.device.type != "cuda" or self._dtype != torch.float32:
+            return nullcontext()
+        return without_tf32()
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Convolutions of CUDA in float32 proper, whatever the program has set; its setting is put back."""
+    convolutions = getattr(torch.backends.cudnn, "conv", None)
+    if not hasattr(convolutions, "fp32_precision"):  # an older torch
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+        return
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
 
 
 def _fold_batch_norm(network: nn.Module) -> None:

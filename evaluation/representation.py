@@ -56,10 +56,11 @@ def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> t
     """Return float32 (n, C, H, W) in [0, 1], contiguous, from (n, H, W, C): uint8, or floats in [0, 1].
 
     Contiguous although channels_last would cost nothing for colour images: encoders of other projects use `view`.
-    The bytes, a quarter of the floats, are what moves to the device.
+    The bytes, a quarter of the floats, are what moves to the device; float64, which Apple's GPUs lack, stays behind.
     """
     n, height, width, channels = images.shape
-    source = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    source = torch.from_numpy(np.ascontiguousarray(images if images.dtype == np.uint8 else np.float32(images)))
+    source = source.to(device)
     pixels = source.view(n, 1, height, width) if channels == 1 else source.permute(0, 3, 1, 2)
     floats = torch.empty((n, channels, height, width), dtype=torch.float32, device=device).copy_(pixels)
     return floats.div_(255) if source.dtype == torch.uint8 else floats

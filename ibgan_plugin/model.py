@@ -123,17 +123,17 @@ class GAN(nn.Module):
         """Return the mutual-information bounds in nats, averaged over `num` draws of z: `mi_lower` is I^L, `mi_upper`
         I^U (None without an encoder), and `kl` (D_r,) the KL of each r_i (None likewise). Section 3, Eq. 7-10.
         """
-        stream = torch_stream(seed, "mi_bounds")
+        stream = torch_stream(seed, "mi_bounds")  # sums are float64, which Apple's GPUs lack, so they are the CPU's
         lower, kl_sum = 0.0, None
         with evaluating(self):
             for start in range(0, num, 250):
                 fakes = self.fakes(min(250, num - start), stream)
                 z_hat = self.reconstructor(self.front(fakes.images)).float()
-                lower += float(0.5 * (fakes.z.square() - (fakes.z - z_hat).square()).double().sum())
+                lower += float(0.5 * (fakes.z.square() - (fakes.z - z_hat).square()).cpu().double().sum())
                 if fakes.mu is not None and fakes.logvar is not None:
-                    kl = gaussian_kl(fakes.mu.double(), fakes.logvar.double()).sum(0)
+                    kl = gaussian_kl(fakes.mu.cpu().double(), fakes.logvar.cpu().double()).sum(0)
                     kl_sum = kl if kl_sum is None else kl_sum + kl
-        kl_mean = None if kl_sum is None else (kl_sum / num).cpu()
+        kl_mean = None if kl_sum is None else kl_sum / num
         return {"mi_lower": lower / num, "mi_upper": None if kl_mean is None else float(kl_mean.sum()), "kl": kl_mean}
 
     def _add_components(self, variant: networks.Variant) -> None:

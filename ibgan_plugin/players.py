@@ -52,7 +52,7 @@ class PlayersTrainer:
         """Let a loss make networks that depend on the model; their weights depend on the run's seed alone."""
         if hasattr(self.loss, "bind"):
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derived_seed(self.seed, "initial weights of the loss"))
+                torch.default_generator.manual_seed(derived_seed(self.seed, "initial weights of the loss"))
                 self.loss.bind(self.model)
             if isinstance(self.loss, nn.Module):
                 self.backend.place(self.loss)

@@ -60,7 +60,7 @@ def build_model(
     _check_size(config.model, partial(target, config.image_shape, **values), checkpoint)
     with _blaming_settings(f"model {config.model!r}"):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(config.seed, "initial weights"))
+            torch.default_generator.manual_seed(derived_seed(config.seed, "initial weights"))
             model = target(config.image_shape, **values)
         return backend.place(model)
 
@@ -71,7 +71,7 @@ def build_loss(registry: Registry, config: RunConfig, backend: Backend, *, typed
     values = settings.validated(target, config.settings.get("loss", {}), "loss")
     with _blaming_settings(f"loss {config.loss!r}"):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(config.seed, "initial weights of the loss"))
+            torch.default_generator.manual_seed(derived_seed(config.seed, "initial weights of the loss"))
             loss = target(**values)
         return backend.place(loss) if isinstance(loss, torch.nn.Module) else loss
 

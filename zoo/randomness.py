@@ -27,7 +27,10 @@ def numpy_stream(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
 
 
 def torch_stream(seed: int, purpose: str, step: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator on `device` for this purpose at this step."""
+    """A torch generator on `device` for this purpose at this step.
+
+    torch's generator on the CPU takes 32 bits of the seed, so among 100,000 steps one pair or so has the same draws.
+    """
     import torch
 
     return torch.Generator(device=device).manual_seed(derived_seed(seed, purpose, step))

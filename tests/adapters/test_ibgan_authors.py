@@ -286,6 +286,8 @@ def test_what_the_optimisers_gathered_goes_to_the_same_parameters(tmp_path: Path
 def test_the_next_step_is_the_same(tmp_path: Path, file: str, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step of theirs, and one of ours from the same images and noise, lead to the same networks."""
     theirs = Theirs(file).trained(3)
+    for group in (*theirs.D_optim.param_groups, *theirs.GR_optim.param_groups):
+        group["eps"] = 1e-3  # with 1e-8, gradients that are zero but for their rounding move weights by whole steps
     path = written_by_old_torch(theirs, tmp_path / "3") if old else theirs.saved(tmp_path / "3")
     checkpoint = find_checkpoint(imported(path, tmp_path / "run"))
     registry, backend = default_registry(), Backend.choose("cpu", "fp32")
@@ -298,22 +300,21 @@ def test_the_next_step_is_the_same(tmp_path: Path, file: str, old: bool, monkeyp
     trainer = build_trainer(registry, config, model, build_loss(registry, config, backend), backend)
     trainer.load(checkpoint.tensors("trainer.safetensors"), checkpoint.state["trainer"])
 
-    images, z, eps = torch.rand(8, 1, 64, 64), torch.randn(8, 6), torch.randn(8, 3)
+    stream = torch.Generator().manual_seed(2)
+    images = torch.rand(8, 1, 64, 64, generator=stream)
+    z, eps = torch.randn(8, 6, generator=stream), torch.randn(8, 3, generator=stream)
     draws = iter([z, eps])
     monkeypatch.setattr(torch, "randn", lambda *_, **__: next(draws))
     trainer.step(images)
     theirs.step(images, z, eps)
 
-    # Their biases before a BatchNorm wander, which has an effect only in evaluation: compare the networks in training.
-    theirs.G.train(), theirs.DR.train(), model.train()
-    more, r = torch.rand(8, 1, 64, 64), torch.randn_like(eps)
-    with torch.no_grad():
-        torch.testing.assert_close(model.generator(r), theirs.G.draw(r), rtol=1e-4, atol=1e-4)
-        z_hat, logits = theirs.DR(more * 2 - 1)
-        features = model.front(more * 2 - 1)
-        torch.testing.assert_close(model.discriminator(features), logits, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(model.reconstructor(features), z_hat, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(model.encoder(z_hat)[0], theirs.G.code(z_hat)[0], rtol=1e-4, atol=1e-4)
+    before, ours = checkpoint.tensors("model.safetensors"), model.state_dict()
+    after = find_checkpoint(imported(theirs.saved(tmp_path / "4"), tmp_path / "next")).tensors("model.safetensors")
+    for player, parameters in trainer.parameters.items():
+        names = {name for name, tensor in model.named_parameters() if any(tensor is p for p in parameters.values())}
+        moved = sum(float((after[name] - before[name]).square().sum()) for name in names)
+        apart = sum(float((after[name] - ours[name]).square().sum()) for name in names)
+        assert apart < 1e-8 * moved, player
 
 
 def written_by_old_torch(theirs: Theirs, path: Path) -> Path:
@@ -360,6 +361,7 @@ def test_the_run_says_where_each_value_is_from(tmp_path: Path) -> None:
     assert model == SMALL | {"variant": "authors", "share_front": False, "init": "normal"}
     assert (trainer["lr_discriminator"], trainer["lr_generator"]) == (2e-3, 3e-3)
     assert (trainer["alpha"], trainer["momentum"], trainer["noise_steps"]) == (0.98, 0.8, 100_000)
+    assert trainer["reconstructor_statistics"] == "both"  # DR(noisy_x) passes the reals through Q in every step
     assert config.settings["loss"] == {"gamma": 1.0, "beta": 0.141, "guard": True}
     assert config.sources["model.ngf"] == config.sources["trainer.lr_generator"] == "the authors' checkpoint"
     assert config.sources["model.variant"] == "authors' code, model.py"

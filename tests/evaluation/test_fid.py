@@ -157,11 +157,14 @@ def test_a_model_that_gives_the_data_is_at_zero(small, pictures) -> None:
 
 
 def test_the_seed_decides_and_the_batch_size_does_not(small, pictures) -> None:
-    scores = [
-        small(Painter(), pictures, seed, num_images=300, batch_size=batch)["score"]
+    results = [
+        small(Painter(), pictures, seed, num_images=300, batch_size=batch)
         for seed, batch in ((0, None), (0, 7), (1, 7))
     ]
+    scores = [result["score"] for result in results]
     assert scores[0] == scores[1] != scores[2]
+    assert results[0]["protocol"] == results[1]["protocol"]  # so that they stand in one curve
+    assert [result["batch_size"] for result in results] == [16, 7, 7]
 
 
 def test_gray_images_count_as_three_equal_channels(small, pictures) -> None:
