@@ -23,7 +23,7 @@ LAYOUT = Layout(name="image_folder", wanted=lambda name: name.lower().endswith(E
 def image_folder(
     data_root: Path | None = None,
     *,
-    source: str | None = None,
+    source: Path | None = None,
     size: Size = 64,
     crop: Crop = "square",
     grayscale: bool = False,
@@ -40,7 +40,7 @@ def image_folder(
 def prepare(
     data_root: Path | None = None,
     *,
-    source: str | None = None,
+    source: Path | None = None,
     size: Size = 64,
     crop: Crop = "square",
     grayscale: bool = False,
@@ -52,7 +52,7 @@ def prepare(
 def info(
     data_root: Path | None = None,
     *,
-    source: str | None = None,
+    source: Path | None = None,
     size: Size = 64,
     crop: Crop = "square",
     grayscale: bool = False,
@@ -61,7 +61,7 @@ def info(
     return _collection(data_root, source, Recipe(size, crop, grayscale)).info()
 
 
-def _collection(data_root: Path | None, source: str | None, recipe: Recipe) -> Collection:
+def _collection(data_root: Path | None, source: Path | None, recipe: Recipe) -> Collection:
     root = resolved(data_root)
     if source is None:
         path = find(root, ".", [LAYOUT.name])

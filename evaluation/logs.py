@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.run import log_lines, log_record
+from zoo.run import log_lines, log_record, protocol
 from zoo.untrusted import exists
 
 _LARGEST = 1e300
@@ -135,12 +134,6 @@ def results(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, result in metrics.items() if isinstance(metrics, dict) else ():
         if isinstance(result, dict):
             yield name, result
-
-
-def protocol(result: Mapping[str, Any]) -> str:
-    """Return a result's protocol in a form that can be compared; the seed is none of it."""
-    found = result.get("protocol")
-    return json.dumps({key: value for key, value in found.items() if key != "seed"} if isinstance(found, dict) else {})
 
 
 def best(points: Series, *, lower_is_better: bool = False) -> tuple[float, float]:

@@ -68,7 +68,7 @@ class GAN(nn.Module):
 
         self.generator = networks.generator(self.code_dim, ngf, channels)
         self.front = half() if shared else nn.Identity()
-        heads = [networks.head(ndf, dim, variant, reconstructs=dim != 1) for dim in (1, z_dim)]
+        heads = [networks.head(ndf, 1, variant), networks.head(ndf, z_dim, variant, reconstructs=True)]
         self.discriminator, self.reconstructor = heads if shared else [nn.Sequential(half(), h) for h in heads]
         self._add_components(variant)
         networks.initialise(self, init)

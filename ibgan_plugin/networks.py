@@ -72,7 +72,7 @@ def front(ndf: int, channels: int) -> nn.Sequential:
     )
 
 
-def head(ndf: int, out_dim: int, variant: Variant, *, reconstructs: bool) -> nn.Sequential:
+def head(ndf: int, out_dim: int, variant: Variant, *, reconstructs: bool = False) -> nn.Sequential:
     """The second half of D (out_dim 1) or Q (out_dim D_z): (n, ndf*4, 8, 8) -> (n, out_dim).
 
     The tables have two 3x3 convolutions with ndf*4 channels; the authors' code has one with ndf*8, and a further 1x1

@@ -60,6 +60,8 @@ def load(
     registry = default_registry()
     root = Path(data_root) if data_root is not None else None
     if pretrained is not None:
+        if checkpoint is not None:
+            raise UsageError(f"both a checkpoint, {checkpoint}, and pretrained={pretrained!r} are given; leave one out")
         checkpoint = PRETRAINED + pretrained
     if checkpoint is not None:
         if preset is not None:
@@ -81,7 +83,7 @@ def load(
 
 
 def load_dataset(name: str, *, data_root: str | Path | None = None, **settings: Any) -> Dataset:
-    """Open a dataset; `settings` are those that `zoo list datasets` names for it."""
+    """Open a dataset; `settings` are what `zoo train MODEL --dataset NAME --dry-run` lists as `dataset.`..."""
     from zoo.building import build_dataset
 
     return build_dataset(default_registry(), name, Path(data_root) if data_root is not None else None, settings)
@@ -108,18 +110,20 @@ def train(
 ) -> RunDirectory:
     """Train a model and return its run directory; the same as `zoo train`.
 
-    `settings` takes what `--set` takes, as a dict (`{"loss.beta": 0.2}`); `options` the other run settings
-    (`batch_size`, `save_every`, `eval_every`, `device`, `precision`, ...). With `resume` the run's own configuration
-    holds, and what is given here may differ only in how long it goes on and what it writes.
+    `settings` takes what `--set` takes, as a dict (`{"loss.beta": 0.2}` or `{"loss": {"beta": 0.2}}`); `options` the
+    other run settings (`batch_size`, `save_every`, `eval_every`, `device`, `precision`, ...). With `resume` the run's
+    own configuration holds, and what is given here may differ only in how long it goes on and what it writes.
     """
     from zoo.config import resolve_config, resumed_config
     from zoo.run import RunDirectory
+    from zoo.settings import flat
     from zoo.training import train as run_training
+    from zoo.untrusted import user_path
 
     registry = default_registry()
     typed = {"steps": steps, "seed": seed} | options
-    typed = {key: value for key, value in typed.items() if value is not None} | dict(settings or {})
-    run = RunDirectory(Path(out))
+    typed = {key: value for key, value in typed.items() if value is not None} | flat(settings or {})
+    run = RunDirectory(user_path(out))
     if resume and run.exists():
         config = resumed_config(registry, run.config, model, dataset, preset=preset, typed=typed)
     else:
@@ -130,7 +134,7 @@ def train(
 def evaluate(
     model: str,
     checkpoint: str | Path,
-    metrics: Sequence[str],
+    metrics: Sequence[str] | str,
     *,
     seed: int = 0,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -140,7 +144,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a checkpoint and return the dict that `zoo eval --json` prints; metrics that failed are in `errors`.
 
-    `dataset` is the run's own, needed where that is one given by its import path.
+    `metrics` are names, in a list or with commas between them. `dataset` is the run's own, needed where that is one
+    given by its import path.
     """
     from zoo.evaluating import evaluate as run_evaluation
 
@@ -148,7 +153,7 @@ def evaluate(
         default_registry(),
         model,
         checkpoint,
-        metrics,
+        [name.strip() for name in metrics.split(",")] if isinstance(metrics, str) else metrics,
         seed=seed,
         metric_settings=settings,
         device=device,

@@ -15,7 +15,7 @@ from zoo import settings
 from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError, shown, unknown
 from zoo.registry import Registry, resolve
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, Preset, TrainerSpec
-from zoo.untrusted import exists, read_json
+from zoo.untrusted import exists, read_json, user_path
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Every = Annotated[int, Field(ge=0)]
@@ -102,6 +102,8 @@ def resolve_config(
     if base is not None:
         if preset is not None:
             raise UsageError("a configuration holds every setting, its preset's included; leave the preset out")
+        if base.model != model:  # its loss and trainer would make the model into that one under another name
+            raise UsageError(f"the configuration is of {base.model!r}, not of {model!r}; begin with a preset instead")
         layers = _layers_of(base)
         preset_name, preset_source = base.preset, base.sources.get("preset", "default")
     else:
@@ -200,7 +202,7 @@ def _checked(
         if key not in (*RUN_KEYS, "seed", "device", "precision"):
             strays.append(key)
         if key == "eval_metrics" and isinstance(value, str):
-            value = tuple(filter(None, value.split(",")))
+            value = tuple(filter(None, map(str.strip, value.split(","))))
         top[key], sources[key] = value, source
     # A loss or trainer that only a file names must be a registered one.
     targets = {
@@ -212,7 +214,8 @@ def _checked(
     for key in strays:
         of_parts = [f"{part}.{name}" for part, target in targets.items() for name in settings.settings_of(target)]
         whole = [*RUN_KEYS, "seed", "loss", "trainer", "device", "precision"]
-        raise SettingError(unknown("setting", key, [name for name in of_parts if name.endswith(f".{key}")] or whole))
+        meant = [name for name in of_parts if name.endswith(f".{key}")] or [name for name in of_parts if key in name]
+        raise SettingError(unknown("setting", key, meant or [*whole, *of_parts]))
     eval_metrics = top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default)
     if top.get("keep_best") and top["keep_best"] not in eval_metrics:
         raise SettingError(unknown("metric to keep the best by", str(top["keep_best"]), eval_metrics))
@@ -226,6 +229,11 @@ def _checked(
         part, _, name = key.rpartition(".")
         if part not in targets and key not in typed_now and (":" in part or part in registry.names("metrics")):
             continue  # the file speaks of a metric that is not asked for any more
+        if part in registry.names("metrics") and part not in targets:
+            raise SettingError(
+                f"{key} is a setting of a metric that this run does not evaluate; add --eval-every N "
+                f"--set eval_metrics={part}, or leave it out"
+            )
         if part not in targets:
             raise SettingError(
                 unknown("setting", key, [f"{p}.{n}" for p, t in targets.items() for n in settings.settings_of(t)])
@@ -249,7 +257,8 @@ def _full(target: Any, values: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    """A value as JSON has it; a path as it is from any folder, since a run may be resumed from another."""
+    return str(user_path(value).absolute()) if isinstance(value, Path) else value
 
 
 def _brief(value: Any) -> str:

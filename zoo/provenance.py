@@ -21,11 +21,12 @@ _PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
 _STARTS = 100
 
 
-def with_start(made_by: Mapping[str, Any], step: int, backend: Backend) -> dict[str, Any]:
+def with_start(made_by: Mapping[str, Any], step: int, backend: Backend, data: Any = None) -> dict[str, Any]:
     """Add what begins or resumes a run at a step to what made it so far; a file that grows for ever would end as one
     that is too large to be read, so of very many starts the first and the latest are kept.
     """
-    starts = {**made_by, f"from step {step}": provenance(backend)}
+    about_data = {} if data is None else {"data": data_used(data)}
+    starts = {**made_by, f"from step {step}": provenance(backend) | about_data}
     names = list(starts)
     kept = names if len(names) <= _STARTS else [names[0], *names[1 - _STARTS :]]
     return {name: starts[name] for name in kept}
@@ -44,8 +45,16 @@ def provenance(backend: Backend) -> dict[str, Any]:
     }
 
 
-def differences(made_by: Mapping[str, Any], backend: Backend) -> list[str]:
-    """Say what rounds sums in another order now than at a run's last start, so that it cannot go on bit for bit."""
+def data_used(data: Any) -> str:
+    """Tell a dataset from others of its name: how many images, and where from, as far as it says."""
+    told = (getattr(data, name, None) for name in ("source", "preparation"))
+    return ", ".join([f"{len(data):,} images", *(str(part) for part in told if part)])
+
+
+def differences(made_by: Mapping[str, Any], backend: Backend, data: Any = None) -> list[str]:
+    """Say what is not as at a run's last start, so that it cannot go on bit for bit: other images, or what rounds sums
+    in another order.
+    """
     last = list(made_by.values())[-1] if made_by else None
     if not isinstance(last, dict):
         return []
@@ -54,8 +63,10 @@ def differences(made_by: Mapping[str, Any], backend: Backend) -> list[str]:
         "torch": versions.get("torch") if isinstance(versions, dict) else None,
         "threads": last.get("threads"),
         "device": last.get("backend"),
+        "data": last.get("data") if data is not None else None,
     }
     now = {"torch": _version("torch"), "threads": torch.get_num_threads(), "device": str(backend)}
+    now |= {} if data is None else {"data": data_used(data)}
     return [
         f"{what} {shown(was)} before and {shown(now[what])} now"
         for what, was in before.items()

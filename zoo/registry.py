@@ -7,6 +7,8 @@ configuration, a checkpoint) must be a registered one: nothing in a file may nam
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, UsageError, shown, unknown
@@ -49,6 +51,8 @@ class Registry:
         if found:
             return cast(S, found[0][1])
         if ":" in name and typed:
+            if not {"", str(Path.cwd())} & set(sys.path):  # as `python -m` has it; last, so that it shadows nothing
+                sys.path.append(str(Path.cwd()))
             target = resolve(name)
             return target if isinstance(target, kind) else kind(name, name, "named by its import path")
         message = unknown(SINGULAR[plural], name, self.names(plural))

@@ -193,14 +193,18 @@ class RunDirectory:
     def best_step(self, metric: str, *, lower_is_better: bool = False) -> int | None:
         """The step of the best score among the run's own evaluations, the first of equals; None where there is none.
 
-        What `zoo eval` added does not count: its settings, and so its scores, may be others.
+        Only scores of the latest one's protocol count, for a resumed run may evaluate in another way. What `zoo eval`
+        added does not count: its settings, and so its scores, may be others.
         """
-        scores = {}
+        by_protocol: dict[str, dict[int, float]] = {}
+        latest = ""
         for record in self._own_evaluations():
             result = record["metrics"].get(metric)
             score = result.get("score") if isinstance(result, dict) else None
             if isinstance(score, int | float) and not isinstance(score, bool):
-                scores[int(record["step"])] = score
+                latest = protocol(result)
+                by_protocol.setdefault(latest, {})[int(record["step"])] = score
+        scores = by_protocol.get(latest)
         if not scores:
             return None
         return (min if lower_is_better else max)(scores, key=lambda step: scores[step])
@@ -336,6 +340,12 @@ def find_checkpoint(path: Path) -> Checkpoint:
     if newest is None:
         raise CheckpointError(f"{path} has no whole checkpoint yet; train on with --resume")
     return newest
+
+
+def protocol(result: Mapping[str, Any]) -> str:
+    """The protocol of a metric's result, in a form that can be compared; the seed is none of it."""
+    found = result.get("protocol")
+    return json.dumps({key: value for key, value in found.items() if key != "seed"} if isinstance(found, dict) else {})
 
 
 def _ends_a_line(handle: BinaryIO) -> bool:

@@ -27,6 +27,17 @@ def assignment(word: str, example: str) -> tuple[str, str]:
     return key.strip(), value
 
 
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"loss": {"beta": 0.1}}`, as TOML reads an unquoted `loss.beta`, -> `{"loss.beta": 0.1}`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{inner}": part for inner, part in flat(value).items()}
+        else:
+            found[str(key)] = value
+    return found
+
+
 def settings_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the settings that a target declares, in order, with annotations resolved."""
     function = target.__init__ if inspect.isclass(target) else target

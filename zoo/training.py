@@ -11,19 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from zoo import terminal
 from zoo.building import build_dataset, build_loss, build_model, build_trainer, load_trainer, load_weights
 from zoo.config import RunConfig
 from zoo.device import Backend
-from zoo.errors import UsageError, ZooError
+from zoo.errors import DataError, UsageError, ZooError
 from zoo.evaluating import score
 from zoo.provenance import differences, with_start
 from zoo.randomness import numpy_stream
 from zoo.registry import Registry
 from zoo.run import RunDirectory
-from zoo.specs import MetricSpec
+from zoo.specs import MetricSpec, ModelSpec
+from zoo.untrusted import exists
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +52,8 @@ def train(
     """
     # A file may only name what is registered; what the person typed was looked up when `config` was made.
     run = RunDirectory(out)
+    if exists(out / "state.json"):
+        raise UsageError(f"{out} is a checkpoint, not a run; go on with the run: --resume --out {out.parent.parent}")
     if run.exists() and not resume:
         raise UsageError(f"{out} holds a run already; go on with --resume, or choose another --out")
     with run.locked():
@@ -73,10 +78,9 @@ def train(
         if first >= config.steps:
             terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
             return run
-        for difference in differences(run.config.made_by, backend) if first else ():
+        for difference in differences(run.config.made_by, backend, dataset) if first else ():
             terminal.warn(f"from here on not bit for bit as without the stop: {difference}")
-        made_by = with_start(run.config.made_by if run.exists() else {}, first + 1, backend)
-        run.begin(config.model_copy(update={"made_by": made_by}))
+        made_by = with_start(run.config.made_by if run.exists() else {}, first + 1, backend, dataset)
         on = config.dataset if config.preset == config.dataset else f"{config.dataset}, preset {config.preset}"
         terminal.note(f"training {config.model} on {on}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})")
 
@@ -86,9 +90,14 @@ def train(
             for step in range(first + 1, config.steps + 1):
                 # Draw a batch: a function of (seed, step) alone.
                 indices = numpy_stream(config.seed, "data", step).integers(0, len(dataset), config.batch_size)
-                images = backend.images(dataset.images(indices))
-                # Update every player.
-                terms = trainer.step(images)
+                images = backend.images(pixels_of(dataset, indices))
+                # Update every player. A run is one once it has done a step: what fails at once leaves none behind.
+                if step > first + 1:
+                    terms = trainer.step(images)
+                else:
+                    with _told_what_does_not_go_together(registry, config):
+                        terms = trainer.step(images)
+                    run.begin(config.model_copy(update={"made_by": made_by}))
                 text = ""
                 # Log.
                 if step % config.log_every == 0 or step == config.steps:
@@ -153,8 +162,35 @@ def _refuse_metrics_without_factors(registry: Registry, config: RunConfig, datas
         if registry.spec(MetricSpec, metric).needs_factors:
             raise UsageError(
                 f"{metric} needs ground-truth factors, which {config.dataset} does not have; evaluate something else, "
-                "as with --set eval_metrics=mi_bounds, or leave --eval-every out"
+                "as with --set eval_metrics=fid, or leave --eval-every out"
             )
+
+
+def pixels_of(dataset: Any, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the images of a batch. Raises DataError where they are not the uint8 that trainers and metrics expect."""
+    pixels: NDArray[np.uint8] = dataset.images(indices)
+    expected = (len(indices), *dataset.image_shape)
+    if pixels.dtype != np.uint8 or pixels.shape != expected:
+        raise DataError(
+            f"{dataset.name} gives images of type {pixels.dtype} and shape {pixels.shape}, expected uint8 {expected}: "
+            "pixels from 0 to 255, the channels last"
+        )
+    return pixels
+
+
+@contextmanager
+def _told_what_does_not_go_together(registry: Registry, config: RunConfig) -> Iterator[None]:
+    """Say which choice is to blame where a loss or trainer that is not the model's own fails on it."""
+    try:
+        yield
+    except (AttributeError, TypeError, KeyError) as error:
+        spec = registry.spec(ModelSpec, config.model)
+        if (spec.loss, spec.trainer) == (config.loss, config.trainer):
+            raise
+        raise UsageError(
+            f"trainer {config.trainer!r} with loss {config.loss!r} does not go with model {config.model!r} "
+            f"({type(error).__name__}: {error}); leave --set trainer=... and --set loss=... out, or choose others"
+        ) from error
 
 
 def _due(every: int, step: int) -> bool:

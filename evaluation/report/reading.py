@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ibgan_plugin.evaluation.logs import Log, compared_by, number, read_log, results
-from ibgan_plugin.evaluation.logs import protocol as protocol_of
 from zoo.config import RunConfig
 from zoo.errors import UnknownNameError
 from zoo.registry import Registry
 from zoo.run import RunDirectory, find_checkpoint
+from zoo.run import protocol as protocol_of
 from zoo.specs import MetricSpec
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -78,6 +78,13 @@ def test_parameters_of_each_network_are_those_of_the_table(model, channels, sett
     assert count(built) == sum(expected)
 
 
+def test_the_authors_reconstructor_of_one_dimension_is_still_theirs() -> None:
+    """Q has a 1x1 layer more than D, also where both have one output."""
+    model = IBGAN((64, 64, 1), variant="authors", z_dim=1, ngf=4, ndf=4)
+    weights = [sum(p.dim() > 1 for p in head.parameters()) for head in (model.discriminator, model.reconstructor)]
+    assert weights[1] == weights[0] + 1
+
+
 @pytest.mark.parametrize(("variant", "shared"), [("table4", True), ("table5", False), ("authors", False)])
 def test_the_front_is_shared_where_the_table_shares_it_and_a_setting_says_otherwise(variant, shared):
     def has_shared_front(**settings):

@@ -96,6 +96,11 @@ def test_what_load_refuses(trained: Path) -> None:
         ({"pretrained": "best"}, UnknownNameError, "unknown pretrained ibgan 'best'"),
         ({"checkpoint": "pretrained:best"}, UnknownNameError, "unknown pretrained ibgan 'best'"),
         ({"checkpoint": "nowhere"}, CheckpointError, "nowhere does not exist"),
+        (
+            {"checkpoint": "nowhere", "pretrained": "dsprites"},
+            UsageError,
+            "both a checkpoint, nowhere, and ",
+        ),
         ({"checkpoint": trained, "device": "tpu"}, UsageError, "unknown device 'tpu'"),
     ):
         with pytest.raises(error, match=told):
@@ -130,6 +135,28 @@ def test_an_evaluation_is_the_same_document_as_on_the_command_line(cli: Callable
     document = zoo.evaluate("ibgan", run_copy, ["mi_bounds"], settings={"mi_bounds": {"num": 100}})
     outcome = cli("eval", "ibgan", run_copy, "--metrics", "mi_bounds", "--set", "mi_bounds.num=100", "--json")
     assert json.loads(outcome.out) == document
+
+
+def test_metrics_in_one_word(run_copy: Path) -> None:
+    settings = {"mi_bounds": {"num": 100}, "unsupervised": {"num_train": 200}}
+    document = zoo.evaluate("ibgan", run_copy, "mi_bounds, unsupervised", settings=settings)
+    assert list(document["metrics"]) == ["mi_bounds", "unsupervised"]
+
+
+def test_training_takes_nested_settings_and_a_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    nested = {"loss": {"beta": 0.5}, "batch_size": 8, "device": "cpu"} | small
+    run = zoo.train("ibgan", "dsprites", out="~/run", steps=1, settings=nested)
+    assert (run.path, run.config.settings["loss"]["beta"]) == (tmp_path / "run", 0.5)
+
+
+def test_a_module_of_the_current_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of_this_folder.py").write_text("def metric(model, data, seed=0): return {'score': 1, 'protocol': {}}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert zoo.load_metric("of_this_folder:metric")(None, None)["score"] == 1
 
 
 def test_an_evaluation_that_cannot_be_recorded_is_still_returned(

@@ -82,6 +82,30 @@ def test_a_preset_beside_a_file_is_refused(registry: Registry) -> None:
         made(registry, base=made(registry), preset="demo")
 
 
+def test_the_configuration_of_another_model_is_refused(registry: Registry) -> None:
+    """A beta-VAE with the loss and the trainer of a VAE's file would be a VAE under another name."""
+    with pytest.raises(UsageError, match=r"^the configuration is of 'vae', not of 'beta_vae'; begin with a preset"):
+        resolve_config(registry, "beta_vae", "dsprites", base=resolve_config(registry, "vae", "dsprites"))
+
+
+def test_a_path_is_the_same_from_every_folder(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    config = made(registry, "dataset.source=my faces", dataset="image_folder")
+    assert config.settings["dataset"]["source"] == str(tmp_path / "my faces")
+    monkeypatch.chdir("/")
+    again = resumed_config(registry, config, "ibgan", "image_folder")
+    assert again.settings["dataset"]["source"] == str(tmp_path / "my faces")
+    config = made(registry, "dataset.source=~/faces", dataset="image_folder")
+    assert config.settings["dataset"]["source"] == "/home/somebody/faces"
+
+
+def test_the_names_of_metrics_may_stand_apart(registry: Registry) -> None:
+    assert made(registry, "eval_metrics=mig, sap").eval_metrics == ("mig", "sap")
+
+
 def test_a_loss_takes_the_place_of_the_presets(registry: Registry) -> None:
     config = made(registry, "loss=infogan")
     assert config.settings["loss"] == {"gamma": 1.0}  # beta is dropped: infogan has none
@@ -152,6 +176,8 @@ def test_metrics_that_are_never_computed_need_not_be_there(monkeypatch: pytest.M
         ("loss.bta=1", "unknown setting 'loss.bta'; did you mean 'loss.beta'"),
         ("optimizer.lr=1", "unknown setting 'optimizer.lr'"),
         ("betta=1", "unknown setting 'betta'"),
+        ("lr=1e-4", "unknown setting 'lr'; there are: trainer.lr_discriminator, trainer.lr_generator"),
+        ("mig.num_train=5", "mig.num_train is a setting of a metric that this run does not evaluate; add --eval-every"),
         ("preset=demo", "unknown setting 'preset'"),
         ("model=gan", "unknown setting 'model'"),
         ("dataset=celeba", "unknown setting 'dataset'"),

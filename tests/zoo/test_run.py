@@ -245,6 +245,14 @@ def test_the_best_step_is_of_the_runs_own_evaluations(run: RunDirectory) -> None
     assert [step for step in range(8) if run.evaluated(step)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_scores_of_another_protocol_are_not_compared(run: RunDirectory) -> None:
+    """Few votes may score high by luck, and a resumed run may ask for more of them."""
+    for step, score, votes, seed in ((1, 0.9, 10, 0), (2, 0.3, 800, 0), (3, 0.4, 800, 1), (4, 0.2, 800, 2)):
+        result = {"score": score, "protocol": {"votes": votes, "seed": seed}}
+        run.append("evaluations.jsonl", {"step": step, "metrics": {"factorvae": result}})
+    assert run.best_step("factorvae") == 3
+
+
 def test_nothing_is_appended_by_way_of_a_link(run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (run.path / "evaluations.jsonl").symlink_to(tmp_path / "mine")

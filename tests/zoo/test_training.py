@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import zoo
-from zoo.errors import UsageError, ZooError
+from zoo.errors import DataError, UsageError, ZooError
 from zoo.run import RunDirectory, find_checkpoint
 
 IMAGES = "zoo.testing:tiny_images"
@@ -59,6 +59,23 @@ def sleeps(model, data, seed=0):
 def slow_images(data_root=None):
     print("sleeping", flush=True)
     time.sleep(120)
+
+class Floats:
+    name, image_shape, factor_names, factor_sizes = "floats", (64, 64, 1), None, None
+    def __len__(self):
+        return 20
+    def images(self, indices):
+        return np.zeros((len(indices), 64, 64, 1), np.float32)
+
+class ChannelsFirst(Floats):
+    def images(self, indices):
+        return np.zeros((len(indices), 1, 64, 64), np.uint8)
+
+def floats(data_root=None):
+    return Floats()
+
+def channels_first(data_root=None):
+    return ChannelsFirst()
 
 class NoFactors:
     name, image_shape, factor_names, factor_sizes = "noise", (64, 64, 1), None, None
@@ -439,6 +456,46 @@ def test_a_start_that_failed_leaves_nothing_behind(cli: Callable[..., Any], tmp_
     outcome = cli("train", "ibgan", "--dataset", "celeba", "--out", tmp_path / "run", "--data-root", tmp_path / "data")
     assert outcome.code == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("dataset", ["floats", "channels_first"])
+def test_images_that_are_no_pixels_are_refused(
+    train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path, dataset: str
+) -> None:
+    """As floats in [0, 1] they would be divided by 255, and metrics would see other images than the model did."""
+    with pytest.raises(DataError, match=r"^floats gives images of type .* expected uint8 \(8, 64, 64, 1\): "):
+        train(tmp_path / "run", f"misbehaving:{dataset}", steps=1)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("settings", [{"trainer": "vae"}, {"loss": "vae"}])
+def test_what_does_not_go_together_leaves_nothing_behind(
+    train: Callable[..., RunDirectory], tmp_path: Path, settings: dict[str, str]
+) -> None:
+    with pytest.raises(UsageError, match=r"^trainer '\w+' with loss '\w+' does not go with model 'ibgan' \(") as raised:
+        train(tmp_path / "run", IMAGES, steps=1, **settings)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+    assert train(tmp_path / "run", IMAGES, steps=1).steps() == [1]
+
+
+def test_a_checkpoint_is_no_run_to_go_on_with(train: Callable[..., RunDirectory], run_copy: Path) -> None:
+    step = run_copy / "checkpoints" / "step-00000002"
+    before = sorted(path.name for path in step.iterdir())
+    with pytest.raises(UsageError, match=rf"is a checkpoint, not a run; go on with .* --out {run_copy}$"):
+        train(step, resume=True, steps=9)
+    assert sorted(path.name for path in step.iterdir()) == before
+
+
+def test_other_images_than_before_are_told(
+    train: Callable[..., RunDirectory], run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((run_copy / "config.json").read_text())
+    assert config["made_by"]["from step 1"]["data"] == "737,280 images, drawn"
+    config["made_by"]["from step 1"]["data"] = "737,280 images, official.npz"
+    (run_copy / "config.json").write_text(json.dumps(config))
+    train(run_copy, resume=True, seed=3, steps=7, log_every=1)
+    assert "data '737,280 images, official.npz' before and '737,280 images, drawn' now" in capsys.readouterr().err
 
 
 def test_a_run_is_not_begun_in_another(train: Callable[..., RunDirectory], run_copy: Path, trained: Path) -> None:

@@ -64,7 +64,7 @@ class Measured:
     key: tuple[Any, ...]
     backend: str
     node: str
-    threads: str
+    threads: int | None
     rates: tuple[float, ...]
     evaluations: tuple[tuple[str, Mapping[str, Any], float], ...]  # (metric, the settings given, seconds)
 
@@ -96,11 +96,12 @@ def rate_for(config: RunConfig, known: Sequence[Measured], threads: int, *, clus
     same = [measured for measured in known if measured.rates and measured.key == _key(config)]
     if not cluster:
         same = [measured for measured in same if measured.backend == str(_backend(config))]
-    same.sort(key=lambda measured: measured.threads != f"{threads} threads")
+    same.sort(key=lambda measured: measured.threads != threads)
     if not same:
         return None
     first = same[0]
-    where = ", ".join(filter(None, [first.node if cluster else "", first.backend, first.threads]))
+    with_threads = "" if first.threads is None else f"{first.threads} thread{'s' * (first.threads != 1)}"
+    where = ", ".join(filter(None, [first.node if cluster else "", first.backend, with_threads]))
     return Rate(statistics.median(first.rates), f"{first.name} ({where})")
 
 
@@ -118,8 +119,7 @@ def read(run: RunDirectory) -> Measured | None:
     made: Mapping[str, Any] = starts.get(first, {})
     rates = [_positive(record.get("steps_per_second")) for record in records if record["step"] >= first]
     rates = rates[1:] if len(rates) > 1 else rates  # the first one has the start in it
-    machine = [part.strip() for part in str(made.get("machine", "")).split(",")]
-    threads = machine.pop() if machine[-1].endswith("threads") else ""
+    threads = made.get("threads")
     timed = []
     for record in evaluations:
         metrics, seconds = record.get("metrics"), _positive(record.get("seconds"))
@@ -130,8 +130,8 @@ def read(run: RunDirectory) -> Measured | None:
         str(run.path),
         _key(config),
         str(made.get("backend", "")),
-        ", ".join(machine),
-        threads,
+        str(made.get("machine", "")),
+        threads if isinstance(threads, int) else None,
         tuple(rate for rate in rates if rate is not None),
         tuple(timed),
     )

@@ -12,30 +12,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 from zoo.config import Seed
 from zoo.errors import SettingError, unknown
 from zoo.registry import Registry
-from zoo.settings import assignment
+from zoo.settings import assignment, flat
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, TrainerSpec
 from zoo.untrusted import exists, read_bytes, said
 
 _LARGEST_FILE = 2**20  # bytes
 
-# Keys of the specification itself, which would contradict it as settings.
-_OWN_KEYS = ("model", "dataset", "seed", "steps", "preset")
+# Settings that the specification has keys for, which these would contradict.
+_OWN_KEYS = {"model": "models", "dataset": "datasets", "seed": "seeds", "steps": "steps", "preset": "preset"}
 
 
 def _flat(values: Any) -> Any:
-    """`{"loss": {"beta": 0.1}}`, as TOML reads an unquoted `loss.beta`, -> `{"loss.beta": 0.1}`."""
+    """Settings by their dotted names."""
     if not isinstance(values, Mapping):
         return values
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": found for inner, found in _flat(value).items()}
-        else:
-            flat[str(key)] = value
-    for key in flat:
-        if key in _OWN_KEYS:
-            raise ValueError(f"{key} is a key of the sweep, not a setting; write it, or {key}s, at the top")
-    return flat
+    found = flat(values)
+    for key in found.keys() & _OWN_KEYS.keys():
+        raise ValueError(f"{key} is no setting of a sweep; write {_OWN_KEYS[key]} = ... at the top")
+    return found
 
 
 def _plain(value: Any) -> Any:

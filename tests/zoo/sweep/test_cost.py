@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,20 @@ import pytest
 
 from zoo.config import RunConfig, resolve_config
 from zoo.device import Backend
+from zoo.provenance import provenance, with_start
 from zoo.registry import default_registry
 from zoo.run import RunDirectory
 from zoo.sweep.cost import Cost, costs, read, to_measure, total_seconds
 from zoo.sweep.plan import Plan, SweepFolder
 
-HERE = f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs"
+HERE = provenance(Backend.choose("cpu"))["machine"]
 
 
 def made_by(first: int = 1, machine: str = HERE, threads: int = 1) -> dict[str, Any]:
-    backend = str(Backend.choose("cpu"))
-    return {f"from step {first}": {"machine": f"{machine}, {threads} threads", "backend": backend}}
+    """As a run writes it."""
+    written = with_start({}, first, Backend.choose("cpu"))
+    written[f"from step {first}"] |= {"machine": machine, "threads": threads}
+    return written
 
 
 def cost_of(plan: Plan, tmp_path: Path, *runs: RunDirectory, cluster: bool = False, threads: int = 1) -> list[Cost]:
@@ -38,7 +39,7 @@ def test_a_rate_is_the_median_without_the_first(
     for cost in cost_of(wanted, tmp_path, other):
         assert (cost.steps_left, cost.training_seconds, cost.evaluation_seconds) == (1_000, 40.0, 0.0)
         assert str(other.path) in cost.source
-        assert "1 threads" in cost.source
+        assert "1 thread)" in cost.source
 
 
 def test_what_is_done_costs_nothing(
@@ -136,7 +137,7 @@ def test_as_many_threads_are_better_than_others(
     assert cost_of(wanted, tmp_path, *runs, threads=1)[0].training_seconds == 25.0
     assert cost_of(wanted, tmp_path, *runs, threads=2)[0].training_seconds == 10.0
     other = cost_of(wanted, tmp_path, *runs, threads=3)[0]
-    assert (other.training_seconds, "1 threads" in other.source) == (25.0, True)
+    assert (other.training_seconds, "1 thread)" in other.source) == (25.0, True)
 
 
 def test_only_the_last_start_counts(

@@ -83,7 +83,7 @@ def test_the_least_that_is_a_sweep(tmp_path: Path) -> None:
         ("[0.0, 0.1]", "[]", "grid: loss.beta: expected a list of the values to try"),
         ("[0.0, 0.1]", "[0.1, 0.1]", "grid: 0.1 stands there twice"),
         ("[0.0, 0.1]", "[1979-05-27]", "expected a number, a word, true or false, not date"),
-        ("batch_size = 64", "seed = 64", "settings: seed is a key of the sweep, not a setting; write it, or seeds,"),
+        ("batch_size = 64", "seed = 64", "settings: seed is no setting of a sweep; write seeds = ... at the top"),
         ("batch_size = 64", '"loss.beta" = 1', "loss.beta stands in settings and in grid; leave it out of one"),
         ("batch_size = 64", 'loss = "os:system"', "a file may only name what a plugin registered"),
         ("batch_size = 64", 'trainer = "os:system"', "a file may only name what a plugin registered"),
@@ -128,7 +128,7 @@ def test_what_is_typed_goes_over_it(tmp_path: Path) -> None:
     for word, told in (
         ("beta", "expected key=value"),
         ("=1", "expected key=value"),
-        ("seed=3", "is a key of the sweep"),
+        ("seed=3", "is no setting of a sweep"),
     ):
         with pytest.raises(SettingError, match=told):
             spec.with_words([word])
