@@ -1,4 +1,4 @@
-"""A run -> the folders that disentanglement_lib's pipeline leaves of a model, and the challenge's PyTorch representor.
+"""A model -> the folders that disentanglement_lib's pipeline leaves of it, and the challenge's PyTorch representor.
 
 OUT/model/results                          train
 OUT/postprocessed/mean/results             train, postprocess
@@ -10,6 +10,7 @@ TensorFlow's hub modules, which theirs has beside the results, cannot be written
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,15 +20,14 @@ from typing import Any
 
 from torch import nn
 
+from ibgan_plugin.adapters import checkpoints
 from ibgan_plugin.adapters.representor import FILE, write_representor
 from ibgan_plugin.adapters.result_tree import Reference, Step
 from zoo import terminal
 from zoo.errors import CheckpointError, UsageError
 from zoo.files import writing_folder
-from zoo.loading import Loaded, load_checkpoint
-from zoo.registry import default_registry
+from zoo.loading import Loaded
 from zoo.run import find_checkpoint
-from zoo.specs import ModelSpec
 
 DATASETS = {
     "dsprites": "dsprites_full",
@@ -105,7 +105,7 @@ METRICS = {
 
 
 def write_checkpoint(checkpoint: Path, out: Path) -> Path:
-    """Write the folder `out` for a run, or one checkpoint in it; return it.
+    """Write the folder `out` for a run, one checkpoint in it, a weights file or `pretrained:NAME`; return it.
 
     Of each metric, the newest evaluation of that checkpoint is written. Nothing is computed but the representor.
 
@@ -114,7 +114,7 @@ def write_checkpoint(checkpoint: Path, out: Path) -> Path:
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(f"{out} exists already; choose another --out")
-    loaded = _load(checkpoint)
+    loaded = checkpoints.load(checkpoint)
     image_shape = loaded.config.image_shape
     assert image_shape is not None  # or no model could have been built
     if loaded.config.dataset not in DATASETS:
@@ -134,8 +134,8 @@ def write_checkpoint(checkpoint: Path, out: Path) -> Path:
         for metric, (result, seed) in metrics.items():
             step = evaluation_step(loaded, metric, result, seed)
             step.write(folder / "metrics" / "mean" / theirs(metric).name / "results", mean)
-    shown = ", ".join(metrics) if metrics else "none yet; zoo eval computes them"
-    terminal.note(f"step {loaded.step:,} of {loaded.config.model}; metrics: {shown}")
+    none = "none yet; zoo eval computes them" if loaded.run else "none, for only a run directory keeps evaluations"
+    terminal.note(f"step {loaded.step:,} of {loaded.config.model}; metrics: {', '.join(metrics) or none}")
     return out
 
 
@@ -219,14 +219,6 @@ def _is_result(name: str, result: Any) -> bool:
     return bool(_METRIC.fullmatch(name)) and isinstance(result, dict) and isinstance(result.get("protocol", {}), dict)
 
 
-def _load(checkpoint: Path) -> Loaded:
-    """Load a checkpoint whose model its run names, which must be a registered one."""
-    registry, found = default_registry(), find_checkpoint(checkpoint)
-    name = found.run.config.model
-    registry.spec(ModelSpec, name, typed=False)
-    return load_checkpoint(registry, name, found.path, device="cpu")
-
-
 def _records(loaded: Loaded, file: str) -> Iterator[dict[str, Any]]:
     return loaded.run.each_record(file) if loaded.run else iter(())
 
@@ -237,8 +229,13 @@ def _logged(loaded: Loaded) -> Iterator[dict[str, Any]]:
 
 
 def _identity(loaded: Loaded) -> str:
-    """What tells this checkpoint from all others: the hash of its weights."""
-    return f"{loaded.config.model} {find_checkpoint(loaded.path).state['files']['model.safetensors']['sha256']}"
+    """What tells this checkpoint from all others: the hash of its weights, or of their file."""
+    if loaded.run is None:  # a weights file
+        with loaded.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    else:
+        digest = find_checkpoint(loaded.path).state["files"]["model.safetensors"]["sha256"]
+    return f"{loaded.config.model} {digest}"
 
 
 def _training_seconds(logged: Iterable[dict[str, Any]], log_every: int) -> float | None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoo.building import build_model, load_weights
-from zoo.device import Backend
+from ibgan_plugin.adapters import checkpoints
 from zoo.errors import UsageError
-from zoo.registry import default_registry
-from zoo.run import find_checkpoint
-from zoo.specs import ModelSpec
 from zoo.weights import write_weights
 
 
@@ -19,13 +15,10 @@ class Weights:
     def checkpoint_to(self, checkpoint: Path, out: Path) -> Path:
         """Write the weights file `out`, which `zoo eval`, `sample`, `traverse` and `zoo.load` open by its path.
 
-        Raises UsageError if `out` exists; CheckpointError, one line, for what is no checkpoint.
+        A weights file, or `pretrained:NAME`, is written again as it is. Raises UsageError if `out` exists;
+        CheckpointError, one line, for what is no checkpoint.
         """
         if out.exists():
             raise UsageError(f"{out} exists already; choose another --out")
-        found = find_checkpoint(checkpoint)
-        registry, config = default_registry(), found.run.config
-        registry.spec(ModelSpec, config.model, typed=False)
-        model = build_model(registry, config, Backend.choose("cpu", "fp32"), checkpoint=found)
-        load_weights(model, found)
-        return write_weights(out, model, config, found.step)
+        loaded = checkpoints.load(checkpoint)
+        return write_weights(out, loaded.model, loaded.config, loaded.step)

@@ -158,9 +158,17 @@ def plot(run: Path, out: Path | None) -> None:
 @click.option("--steps", type=click.IntRange(2, 61), default=21, show_default=True, help="Positions of each slider.")
 @seed_option
 @device_option
+@run_dataset_option
 @data_root_option
 def report(
-    runs: tuple[str, ...], out: Path | None, images: int, steps: int, seed: int, device: str, data_root: Path | None
+    runs: tuple[str, ...],
+    out: Path | None,
+    images: int,
+    steps: int,
+    seed: int,
+    device: str,
+    dataset: str | None,
+    data_root: Path | None,
 ) -> None:
     """Make one page of a RUN, or of several side by side: scores, traversals with sliders, curves, settings.
 
@@ -168,7 +176,9 @@ def report(
     """
     from ibgan_plugin.evaluation.report import write_report
 
-    path = write_report(runs, out, seed=seed, images=images, steps=steps, device=device, data_root=data_root)
+    path = write_report(
+        runs, out, seed=seed, images=images, steps=steps, device=device, dataset=dataset, data_root=data_root
+    )
     terminal.note(f"{path.stat().st_size / 1e6:.1f} MB; opens in any browser, without a network")
     terminal.out(str(path))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibgan_plugin.evaluation.legibility import COLOURS, DASHES, colour, dash, spread
 from ibgan_plugin.evaluation.logs import Log, Series, best, kl_series, read_log, scores, series
+from zoo import terminal
 from zoo.errors import UnknownNameError, UsageError
 from zoo.registry import default_registry
 from zoo.specs import MetricSpec
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BOUNDS = {"mi_upper": "$I^U$", "mi_lower": "$I^L$"}
-# Scores of [0, 1] share an axis; these have units of their own.
-_OTHER_UNITS = ("fid", "mi_bounds", "unsupervised")
+# Scores in [0, 1] share a panel; these have one each, with their unit, and so has whatever leaves [0, 1].
+_OTHER_UNITS = {"fid": "", "mi_bounds": "nats", "unsupervised": "nats"}
+_MOST_ALONE = 16  # a taller picture is none
+_DOT: dict[str, Any] = {"marker": "o", "markersize": 3}
 _LABEL_POINTS = 8.5
 _PANEL_INCHES = 2.6
 
@@ -26,7 +29,8 @@ def plot_run(run: Path | str) -> Figure:
     """Draw a run's terms, the KL of each r_i, and the scores, with the step of the best score across all panels.
 
     Returns a matplotlib Figure; `figure.savefig("curves.pdf")` writes it. Every line has its name at its right end, and
-    differs from its neighbours in colour and in dashes. The best step is that of the run's first metric.
+    differs from its neighbours in colour and in dashes. Scores that are not in [0, 1] have a panel each. The best step
+    is that of the run's first metric.
 
     Raises UsageError where there is nothing logged.
     """
@@ -36,11 +40,10 @@ def plot_run(run: Path | str) -> Figure:
     log = read_log(run / "metrics.jsonl")
     if not log.records:
         raise UsageError(f"{run} has no metrics.jsonl with steps in it; name a run directory that has trained")
-    evaluated = {
-        name: points for name, points in scores(read_log(run / "evaluations.jsonl")).items() if name not in _OTHER_UNITS
-    }
+    evaluated = scores(read_log(run / "evaluations.jsonl"))
+    scored = _score_panels(evaluated)
     each = kl_series(log)
-    panels = 1 + bool(each) + bool(evaluated)
+    panels = 1 + bool(each) + len(scored)
     figure = Figure(figsize=(7, _PANEL_INCHES * panels), layout="constrained")
     axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
 
@@ -51,14 +54,37 @@ def plot_run(run: Path | str) -> Figure:
         order = sorted(range(len(each)), key=lambda i: -(each[i].values[-1] if each[i] else 0.0))
         _draw(axes[1], {f"$r_{{{i}}}$": each[i] for i in order})
         axes[1].set_ylabel("KL of each $r_i$, nats")
+    for panel, (label, lines) in zip(axes[panels - len(scored) :], scored, strict=True):
+        _draw(panel, lines, room=0.15, **_DOT)
+        panel.set_ylabel(label, parse_math=False)
+        _write_the_best(panel, lines)
     if evaluated:
-        _draw(axes[-1], evaluated, marker="o", markersize=3)
-        axes[-1].margins(y=0.15)
-        axes[-1].set_ylabel("score")
-        _mark_the_best(axes, evaluated)
+        step, _ = _best(*next(iter(evaluated.items())))
+        for panel in axes:
+            panel.axvline(step, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
     axes[-1].set_xlabel("steps")
+    axes[-1].locator_params(axis="x", integer=True, min_n_ticks=1)
     figure.suptitle(run.resolve().name, fontsize="medium", parse_math=False)
     return figure
+
+
+def _score_panels(evaluated: dict[str, Series]) -> list[tuple[str, dict[str, Series]]]:
+    """Each panel's label and lines: first the scores in [0, 1] together, then each of the others."""
+    alone = [name for name, points in evaluated.items() if name in _OTHER_UNITS or not _in_unit_range(points)]
+    if len(alone) > _MOST_ALONE:
+        terminal.warn(f"the curves leave out {', '.join(alone[_MOST_ALONE:])}: no room for more panels")
+    together = {name: points for name, points in evaluated.items() if name not in alone}
+    panels = [("score", together)] if together else []
+    return panels + [(_axis_label(name), {name: evaluated[name]}) for name in alone[:_MOST_ALONE]]
+
+
+def _in_unit_range(points: Series) -> bool:
+    return all(0 <= value <= 1 for value in points.values)
+
+
+def _axis_label(metric: str) -> str:
+    named = ", ".join(filter(None, [metric, _OTHER_UNITS.get(metric)]))
+    return f"{named}\nlower is better" if _lower_is_better(metric) else named
 
 
 def _terms(log: Log) -> dict[str, Series]:
@@ -72,11 +98,15 @@ def _terms(log: Log) -> dict[str, Series]:
     return {name: points for name, points in terms.items() if points}
 
 
-def _draw(axes: Axes, lines: dict[str, Series], **more: Any) -> None:
-    """Draw lines, each with its name at its right end, and the names clear of each other."""
+def _draw(axes: Axes, lines: dict[str, Series], *, room: float = 0.05, **more: Any) -> None:
+    """Draw lines, each with its name at its right end, and the names clear of each other.
+
+    `room` is what stays free above and below, as a share of the values' range.
+    """
     for index, (label, points) in enumerate(lines.items()):
-        axes.plot(points.steps, points.values, label=label, **_look(index), **more)
-    axes.margins(x=0.01)
+        dot = _DOT if len(points.steps) == 1 else {}  # a line of one point shows nothing
+        axes.plot(points.steps, points.values, label=label, **(_look(index) | dot | more))
+    axes.margins(x=0.01, y=room)
     axes.spines[["top", "right"]].set_visible(False)
     drawn = [(index, label, points) for index, (label, points) in enumerate(lines.items()) if points]
     low, high = axes.get_ylim()
@@ -103,22 +133,25 @@ def _draw(axes: Axes, lines: dict[str, Series], **more: Any) -> None:
     axes.set_ylim(low, high)
 
 
-def _mark_the_best(axes: list[Axes], evaluated: dict[str, Series]) -> None:
-    """Write the best score of each metric beside its point; the first metric's step stands in all panels."""
-    for index, (name, points) in enumerate(evaluated.items()):
-        step, score = best(points, lower_is_better=_lower_is_better(name))
-        axes[-1].annotate(
+def _write_the_best(axes: Axes, lines: dict[str, Series]) -> None:
+    """Write the best score of each metric above its point, or below it where lower is better: the line is not there."""
+    for index, (name, points) in enumerate(lines.items()):
+        step, score = _best(name, points)
+        below = _lower_is_better(name)
+        axes.annotate(
             f"{score:.2f} at {step:,.0f}",
             (step, score),
             textcoords="offset points",
-            xytext=(-4, 5),
+            xytext=(-4, -5 if below else 5),
+            va="top" if below else "bottom",
             ha="right" if step > points.steps[-1] / 2 else "left",
             fontsize=_LABEL_POINTS,
             color=COLOURS[colour(index)],
         )
-        if index == 0:
-            for panel in axes:
-                panel.axvline(step, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+
+
+def _best(metric: str, points: Series) -> tuple[float, float]:
+    return best(points, lower_is_better=_lower_is_better(metric))
 
 
 def _lower_is_better(metric: str) -> bool:

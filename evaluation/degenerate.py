@@ -15,7 +15,8 @@ def varying(values: NDArray[np.number]) -> NDArray[np.bool_]:
 
 def factor_names(data: Dataset, num_factors: int) -> list[str]:
     """The factors' names; their numbers where the dataset gives none."""
-    return list(data.factor_names or map(str, range(num_factors)))
+    names = getattr(data, "factor_names", None)
+    return [str(name) for name in (() if names is None else names)] or [str(number) for number in range(num_factors)]
 
 
 def constant_factors(names: list[str], varies: NDArray[np.bool_]) -> str | None:

@@ -21,6 +21,7 @@ from ibgan_plugin.evaluation.representation import (
     Codes,
     EncodedImages,
     Integers,
+    dataset_size,
     draw_factors,
     draw_sample,
     encode_indices,
@@ -83,13 +84,14 @@ def factorvae(
     sizes = factor_sizes(data, "factorvae")
     rng = random_state(seed)
     wanted = LARGEST_ENTIRE_DATASET if variance_images is None else variance_images
-    entire = wanted >= len(data)
+    size = dataset_size(data, "factorvae")
+    entire = wanted >= size
     protocol = {
         "source": "IB-GAN paper, Appendix C.1",
         "votes": votes,
         "samples_per_vote": samples_per_vote,
         "variance_threshold": variance_threshold,
-        "variance_images": len(data) if entire else wanted,
+        "variance_images": size if entire else wanted,
         "variance_over": "the entire dataset" if entire else "a sample with replacement",
         "batch_size": batch_size,
         "precision": precision,
@@ -98,7 +100,7 @@ def factorvae(
 
     with encoding_in(precision, model):
         if entire:
-            known = EncodedImages(model, data, np.arange(len(data)), batch_size, what="factorvae: encoding the dataset")
+            known = EncodedImages(model, data, np.arange(size), batch_size, what="factorvae: encoding the dataset")
             codes = known.codes
         else:
             sample = data.index_of(draw_factors(sizes, wanted, rng))

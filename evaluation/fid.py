@@ -19,7 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ibgan_plugin.evaluation.fid_statistics import About, read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
 from ibgan_plugin.evaluation.inception import RESIZE, InceptionFeatures, Precision, find_weights, read_weights
-from ibgan_plugin.evaluation.representation import device_of
+from ibgan_plugin.evaluation.representation import dataset_name, dataset_size, device_of, evaluating
 from ibgan_plugin.evaluation.results import metric_result
 from zoo import terminal
 from zoo.data_root import data_root as resolved
@@ -67,8 +67,9 @@ def fid(
     them would; gray images are repeated to three channels. The network runs on the model's device.
 
     Args:
-        model: anything with `generate(n, seed)` -> float32 (n, C, H, W) in [0, 1], C 1 or 3.
-        data: the real images, uint8 (n, H, W, C), C 1 or 3; no factors are needed.
+        model: anything with `generate(n, seed)` -> float32 (n, C, H, W) in [0, 1], C 1 or 3. A torch module does so in
+            evaluation mode, and has its own mode back afterwards.
+        data: the real images: anything with `images(indices)` -> uint8 (n, H, W, C), C 1 or 3, and a length.
         seed: of the generated images.
         num_images: how many images are generated, and how many real ones are drawn (all, where there are fewer).
         inception_weights: the weights file; None looks in the data root, then where torch.hub keeps its downloads.
@@ -89,7 +90,8 @@ def fid(
     Raises:
         ZooError: no weights file, or a wrong one.
         DataError: `real_statistics` that are damaged or of another network.
-        MetricError: images that are not finite, not in [0, 1] or of another shape, or features that are not finite.
+        MetricError: images that are not finite, not in [0, 1] or of another shape, features that are not finite, or a
+            dataset without a length.
     """
     root = resolved(data_root)
     weights = read_weights(find_weights(inception_weights, root), allow_unverified=allow_unverified_weights, root=root)
@@ -101,7 +103,7 @@ def fid(
         real, real_side = _from_file(user_path(real_statistics), features.dims, network)
         draw, shown_real = "as in the given file", {}
     else:
-        indices, draw = real_draw(len(data), num_images, real_seed)
+        indices, draw = real_draw(dataset_size(data, "fid"), num_images, real_seed)
         about = describe_real(data, indices, draw) | network
         shown_real = {key: about[key] for key in ("dataset", "preparation")}
         store = _cache_file(root, about)
@@ -174,7 +176,7 @@ def generated_images(model: Generator, num: int, seed: int) -> Iterator[Images]:
     for number, start in enumerate(range(0, num, CHUNK)):
         n = min(CHUNK, num - start)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), evaluating(model):
                 images = model.generate(n, derived_seed(seed, "fid: generated images", number))
         except Exception as error:  # whatever foreign code raises becomes one line
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -185,11 +187,14 @@ def generated_images(model: Generator, num: int, seed: int) -> Iterator[Images]:
 def as_pixels(images: Any, n: int, name: str) -> Images:
     """Return uint8 (n, H, W, C) from float (n, C, H, W) in [0, 1], rounded half up, as torchvision's save_image does.
 
-    Raises MetricError, naming the model, for another shape or type, NaN or infinity, or values outside [0, 1].
+    Takes a tensor or a NumPy array. Raises MetricError, naming the model, for another shape or type, NaN or infinity,
+    or values outside [0, 1].
     """
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+        images = torch.from_numpy(images.astype(np.float32, order="C"))
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         kind = getattr(images, "dtype", type(images).__name__)
-        raise MetricError(f"{name}.generate returned {kind}; expected a float32 tensor (n, C, H, W) in [0, 1]")
+        raise MetricError(f"{name}.generate returned {kind}; expected a float32 tensor or array (n, C, H, W) in [0, 1]")
     if images.ndim != 4 or len(images) != n or images.shape[1] not in (1, 3):
         shape = tuple(images.shape)
         raise MetricError(f"{name}.generate returned shape {shape} for {n} images; expected ({n}, 1 or 3, H, W)")
@@ -229,7 +234,7 @@ def real_images(data: Dataset, indices: NDArray[np.int64]) -> Iterator[Images]:
         images = data.images(chunk)
         if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(chunk) or images.shape[3] not in (1, 3):
             raise MetricError(
-                f"dataset {data.name!r} returned {images.dtype} {images.shape} for {len(chunk)} images; "
+                f"dataset {dataset_name(data)!r} returned {images.dtype} {images.shape} for {len(chunk)} images; "
                 f"fid needs uint8 ({len(chunk)}, H, W, 1 or 3)"
             )
         yield images
@@ -246,7 +251,7 @@ def describe_real(data: Dataset, indices: NDArray[np.int64], draw: str) -> dict[
     for images in real_images(data, spread):
         digest.update(f"{images.shape[1:]}".encode() + np.ascontiguousarray(images).tobytes())
     return {
-        "dataset": data.name,
+        "dataset": dataset_name(data),
         "dataset_size": len(data),
         "preparation": str(getattr(data, "preparation", "")),
         "draw": draw,

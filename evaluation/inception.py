@@ -182,7 +182,7 @@ class InceptionFeatures:
 def without_tf32() -> Iterator[None]:
     """Convolutions of CUDA in float32 proper, whatever the program has set; its setting is put back."""
     convolutions = getattr(torch.backends.cudnn, "conv", None)
-    if not hasattr(convolutions, "fp32_precision"):  # an older torch
+    if convolutions is None or not hasattr(convolutions, "fp32_precision"):  # an older torch
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             yield
         return

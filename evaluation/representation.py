@@ -7,7 +7,7 @@ here and there (https://github.com/google-research/disentanglement_lib).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -40,11 +40,27 @@ def random_state(seed: int) -> np.random.RandomState:
 
 def factor_sizes(data: Dataset, metric: str) -> tuple[int, ...]:
     """The number of values of each ground-truth factor. Raises MetricError where the dataset has none."""
-    if not data.factor_sizes:
+    sizes = getattr(data, "factor_sizes", None)
+    if sizes is None or len(sizes) == 0:
         raise MetricError(
-            f"{metric} needs ground-truth factors and dataset {data.name!r} has none; evaluate it on one that has"
+            f"{metric} needs ground-truth factors and dataset {dataset_name(data)!r} has none; "
+            "evaluate it on one that has"
         )
-    return tuple(data.factor_sizes)
+    return tuple(int(size) for size in sizes)
+
+
+def dataset_size(data: Dataset, metric: str) -> int:
+    """The number of its images. Raises MetricError where the dataset does not tell."""
+    if not hasattr(data, "__len__"):
+        raise MetricError(
+            f"{metric} needs to know how many images dataset {dataset_name(data)!r} has; give it a method __len__"
+        )
+    return len(data)
+
+
+def dataset_name(data: Dataset) -> str:
+    """The dataset's name; that of its class where it has none."""
+    return str(getattr(data, "name", None) or type(data).__name__)
 
 
 def draw_factors(sizes: tuple[int, ...], num: int, rng: np.random.RandomState) -> Integers:
@@ -74,15 +90,16 @@ def encoding_in(precision: Literal["fp32", "bf16"], model: Encoder) -> AbstractC
 def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
     """Return the (n, D) codes of (n, H, W, C) images, uint8 or floats in [0, 1].
 
-    They keep the encoder's own precision, float32 at least. Raises MetricError where the model has no `encode`, where
-    that fails or returns another shape, and where codes are not finite.
+    They keep the encoder's own precision, float32 at least. A torch module encodes in evaluation mode, and has its own
+    mode back afterwards. Raises MetricError where the model has no `encode`, where that fails or returns another shape,
+    and where codes are not finite.
     """
     name = type(model).__name__
     if not callable(getattr(model, "encode", None)):
         raise MetricError(f"{name} has no encode method, so it has no representation to measure")
     tensor = images_tensor(images, device_of(model))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(model):
             encoded = model.encode(tensor)
     except Exception as error:  # whatever foreign code raises becomes one line
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -123,12 +140,12 @@ class EncodedImages:
     ) -> None:
         self.codes = encode_indices(model, data, indices, batch_size, what=what)
         self._indices = indices
-        # Of a whole dataset, the index is the row.
-        self._whole = len(indices) == len(data)
+        # Where none is left out from the first to the last, as in a whole dataset, the index is the row.
+        self._complete = int(indices[-1]) == len(indices) - 1
 
     def at(self, indices: Integers) -> Codes:
         """Return the (n, D) codes at int64 (n,) indices."""
-        return self.codes[indices if self._whole else np.searchsorted(self._indices, indices)]
+        return self.codes[indices if self._complete else np.searchsorted(self._indices, indices)]
 
 
 # The following are disentanglement_lib's draws. A dataset whose observations are random there has
@@ -234,6 +251,22 @@ def device_of(model: Any) -> torch.device | str:
     if not isinstance(model, torch.nn.Module):
         return "cpu"
     return next((parameter.device for parameter in model.parameters()), "cpu")
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Run the block with a module in evaluation mode, and put the mode of each of its parts back; of others, nothing.
+
+    In training mode BatchNorm would code an image by the batch it is in, and move its averages, and Dropout would draw.
+    """
+    parts = [(part, part.training) for part in model.modules()] if isinstance(model, torch.nn.Module) else []
+    if parts:
+        model.eval()
+    try:
+        yield
+    finally:
+        for part, was_training in parts:
+            part.training = was_training
 
 
 def _as_floats(encoded: Any, name: str) -> Codes:

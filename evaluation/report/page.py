@@ -29,7 +29,7 @@ from ibgan_plugin.evaluation.report.pictures import Picture, Sliders
 from ibgan_plugin.evaluation.report.reading import Run, Score
 from zoo import terminal
 from zoo.building import build_dataset
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError, shown
 from zoo.files import writing
 from zoo.loading import Loaded, load_checkpoint
 from zoo.registry import Registry, default_registry
@@ -90,6 +90,7 @@ class Studio:
     images: int
     steps: int
     device: str
+    typed_dataset: str | None
     data_root: Path | None
     datasets: dict[str, Dataset] = field(default_factory=dict)
     real: dict[str, Real] = field(default_factory=dict)
@@ -119,7 +120,8 @@ class Studio:
         values = run.config.settings.get("dataset", {})
         key = json.dumps([run.config.dataset, values], sort_keys=True)
         if key not in self.datasets:
-            dataset = build_dataset(self.registry, run.config.dataset, self.data_root, values, typed=False)
+            typed = run.config.dataset == self.typed_dataset
+            dataset = build_dataset(self.registry, run.config.dataset, self.data_root, values, typed=typed)
             self.real[key] = Real(run.config.dataset, pictures.real_images(dataset, self.images, self.seed))
             self.datasets[key] = dataset
         return self.datasets[key]
@@ -142,6 +144,7 @@ def write_report(
     images: int = 64,
     steps: int = 21,
     device: str = "auto",
+    dataset: str | None = None,
     data_root: Path | None = None,
 ) -> Path:
     """Write one page of one or several runs and return its path.
@@ -153,17 +156,20 @@ def write_report(
         images: how many samples and how many real images.
         steps: how many positions each slider has, from -3 to 3.
         device: where the models run.
+        dataset: the runs' own, needed where that is one given by its import path: no file may name code to import.
         data_root: where datasets live.
 
     Raises:
         CheckpointError: something named is no run, or no checkpoint of one.
+        UsageError: none of the runs was trained on `dataset`.
         ZooError: the page cannot be written.
     """
     registry = default_registry()
     opened = reading.open_runs(runs)
+    _refuse_other_dataset(opened, dataset)
     path = Path(out) if out is not None else _default_path(opened)
     views = [View(run, number) for number, run in enumerate(opened)]
-    studio = Studio(registry, seed, images, steps, device, data_root)
+    studio = Studio(registry, seed, images, steps, device, dataset, data_root)
     with terminal.progress("drawing the report", len(views)) as progress:
         for view in views:
             _read_scores(registry, view)
@@ -173,6 +179,13 @@ def write_report(
     with writing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
+
+
+def _refuse_other_dataset(runs: Sequence[Run], typed: str | None) -> None:
+    trained_on = dict.fromkeys(run.config.dataset for run in runs)
+    if typed is not None and typed not in trained_on:
+        names = " or ".join(map(shown, trained_on))
+        raise UsageError(f"no run here was trained on {shown(typed)}, but on {names}; leave the dataset out")
 
 
 def _default_path(runs: Sequence[Run]) -> Path:

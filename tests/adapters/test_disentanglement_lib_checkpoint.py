@@ -22,8 +22,10 @@ import zoo
 import zoo.cli
 from ibgan_plugin.adapters.disentanglement_lib import DisentanglementLib
 from ibgan_plugin.adapters.disentanglement_lib_checkpoint import METRICS
+from ibgan_plugin.pretrained import DSPRITES
 from zoo.errors import CheckpointError, UnknownNameError, UsageError, ZooError
 from zoo.run import RunDirectory
+from zoo.weights import write_weights
 
 POINTS = {
     "factorvae": {"votes": 20, "samples_per_vote": 10, "variance_images": 64, "variance_threshold": 1e-9},
@@ -272,6 +274,29 @@ def test_a_vae_without_evaluations_on_a_dataset_that_they_lack(
     assert "reconstruction_loss.activation = 'logits'\n" in train
     assert not (tmp_path / "out" / "metrics").exists()
     assert (tmp_path / "out/representation/pytorch_model.pt").is_file()
+
+
+def test_weights_that_are_passed_on_have_a_tree_without_metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By their name and by their file they are the same, and not the same as other weights."""
+    model: Any = zoo.load("ibgan", pretrained="dsprites", device="cpu")
+    write_weights(tmp_path / "other.safetensors", model, model.config, 7)
+    identities = []
+    for number, given in enumerate(("pretrained:dsprites", str(DSPRITES), str(tmp_path / "other.safetensors"))):
+        out = tmp_path / str(number)
+        words = ["convert", "checkpoint", given, "--to", "disentanglement_lib", "--out", str(out)]
+        assert zoo.cli.run(words) == 0
+        assert "of ibgan; metrics: none, for only a run directory keeps evaluations" in capsys.readouterr().err
+        assert {path.name for path in out.iterdir()} == {"model", "postprocessed", "representation"}
+        identities.append(json.loads((out / "model/results/json/train_results.json").read_text())["uuid"])
+    assert identities[0] == identities[1] != identities[2]
+    assert "dataset.name = 'dsprites_full'\n" in (tmp_path / "0/model/results/gin/train.gin").read_text()
+    images = torch.rand(3, 1, 64, 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        encode = torch.jit.load(str(tmp_path / "0/representation/pytorch_model.pt"))
+    np.testing.assert_allclose(encode(images), model.encode(images), atol=1e-5)
 
 
 def test_what_is_in_the_way_is_left_alone(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def write_run(path, records, evaluations=()):
 def test_the_bounds_each_kl_and_the_scores_are_drawn(tmp_path):
     records = [{"step": s, "mi_lower": s / 10, "mi_upper": s / 5, "kl": [s / 100, s / 50]} for s in (10, 20, 30)]
     evaluations = [
-        {"step": s, "metrics": {"factorvae": {"score": score}, "fid": {"score": 99.0}, "sap": {"score": None}}}
+        {"step": s, "metrics": {"factorvae": {"score": score}, "sap": {"score": None}}}
         for s, score in ((10, 0.3), (20, 0.6), (30, 0.5))
     ]
     write_run(tmp_path, records, evaluations)
@@ -57,6 +57,61 @@ def test_the_step_of_the_first_metrics_best_score_goes_through_all_panels(tmp_pa
     for axes in plot_run(tmp_path).axes:
         (through,) = (line for line in axes.lines if line.get_label().startswith("_"))
         assert set(through.get_xdata()) == {20}
+
+
+def test_scores_of_other_units_have_a_panel_each_that_says_which_way_is_better(tmp_path):
+    evaluations = [
+        {"step": s, "metrics": {"fid": {"score": fid}, "mig": {"score": 0.3}, "unsupervised": {"score": 0.5},
+                                "a_plugins": {"score": fid / 10}, "mi_bounds": {"score": 0.9}}}
+        for s, fid in ((10, 40.0), (20, 25.5), (30, 30.0))
+    ]  # fmt: skip
+    write_run(tmp_path, [{"step": s, "mi_lower": 1.0} for s in (10, 20, 30)], evaluations)
+
+    figure = plot_run(tmp_path)
+    figure.savefig(tmp_path / "curves.png")  # lays it out
+
+    _, *panels = figure.axes
+    assert {axes.get_ylabel(): axes.lines[0].get_label() for axes in panels} == {
+        "score": "mig",
+        "fid\nlower is better": "fid",
+        "unsupervised, nats\nlower is better": "unsupervised",
+        "a_plugins": "a_plugins",
+        "mi_bounds, nats": "mi_bounds",
+    }
+    together, fid, *_ = panels
+    assert [text.get_text() for text in fid.texts] == ["fid", "25.50 at 20"]
+    assert [text.get_text() for text in together.texts] == ["mig", "0.30 at 10"]
+    for axes in panels:  # the best score stands within the panel, and below its point where that is the lowest
+        box = Text.get_window_extent(axes.texts[1])
+        assert axes.bbox.y0 < box.y0 and box.y1 < axes.bbox.y1
+        point = axes.transData.transform(axes.texts[1].xy)[1]
+        assert (box.y1 < point) == ("lower" in axes.get_ylabel())
+    assert {line.get_xdata()[0] for axes in figure.axes for line in axes.lines if line.get_label()[0] == "_"} == {20}
+
+
+def test_more_panels_than_a_picture_holds_are_left_out_and_said(tmp_path, capsys):
+    evaluations = [{"step": 1, "metrics": {f"metric {i}": {"score": 7.0} for i in range(20)}}]
+    write_run(tmp_path, [{"step": 1, "a": 1.0}], evaluations)
+
+    assert len(plot_run(tmp_path).axes) == 17
+    assert "leave out metric 16, metric 17, metric 18, metric 19: no room" in capsys.readouterr().err
+
+
+def test_a_single_point_is_seen(tmp_path):
+    write_run(tmp_path, [{"step": 10, "a": 1.0, "b": 2.0}, {"step": 20, "b": 3.0}])
+
+    (axes,) = plot_run(tmp_path).axes
+
+    assert [(line.get_label(), line.get_marker()) for line in axes.lines] == [("a", "o"), ("b", "None")]
+
+
+def test_steps_are_whole(tmp_path):
+    write_run(tmp_path, [{"step": 10, "a": 1.0}])
+    figure = plot_run(tmp_path)
+    figure.savefig(tmp_path / "curves.png")
+
+    low, high = figure.axes[0].get_xlim()
+    assert [tick for tick in figure.axes[0].get_xticks() if low <= tick <= high] == [10]
 
 
 def test_labels_do_not_cover_each_other_and_lines_differ_without_colour(tmp_path):

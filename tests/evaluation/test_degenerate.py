@@ -106,6 +106,45 @@ def test_a_data_set_without_factors_is_refused(name, representation, make_data):
         metric(representation("identity"), data, **settings)
 
 
+class Bare:
+    """Someone's dataset: no name, no names of factors, sizes in an array, and a length only where `sized`."""
+
+    def __init__(self, data):
+        self.factor_sizes = np.array(data.factor_sizes)
+        self.images, self.index_of = data.images, data.index_of
+
+
+class Sized(Bare):
+    def __len__(self):
+        return int(np.prod(self.factor_sizes))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_images_and_factors_are_all_that_a_data_set_needs(name, representation, make_data):
+    metric, settings = METRICS[name]
+    data = make_data((2, 3, 4, 2))
+    bare = Sized(data) if name == "factorvae" else Bare(data)
+    expected = metric(representation("rotated"), data, seed=1, **settings)
+    if "factors" in expected:
+        expected["factors"] = ["0", "1", "2", "3"]
+    assert assert_sound(metric, representation("rotated"), bare, settings) == expected
+
+
+def test_the_entire_data_set_has_a_length(representation, data):
+    encoder = representation("identity")
+    with pytest.raises(MetricError, match="factorvae needs to know how many images dataset 'Bare' has; give it a met"):
+        factorvae(encoder, Bare(data))
+    assert encoder.encoded == 0
+
+
+@pytest.mark.parametrize("sizes", [(), np.array([]), None])
+def test_no_factors_are_refused_whatever_says_so(sizes, representation, data):
+    bare = Bare(data)
+    bare.factor_sizes = sizes
+    with pytest.raises(MetricError, match="needs ground-truth factors and dataset 'Bare' has none"):
+        mig(representation("identity"), bare)
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_two_images_are_enough_to_get_an_answer(name, make_encoder, make_data):
     metric, _ = METRICS[name]

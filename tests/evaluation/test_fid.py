@@ -176,6 +176,58 @@ def test_gray_images_count_as_three_equal_channels(small, pictures) -> None:
     assert scores[0] == pytest.approx(scores[1], rel=1e-12)
 
 
+def test_images_and_a_length_are_all_that_a_dataset_needs(small, pictures, tmp_path) -> None:
+    class Bare:
+        def __init__(self):
+            self.images = pictures.images
+
+    class Sized(Bare):
+        def __len__(self):
+            return len(pictures)
+
+    expected = small(Painter(), pictures, num_images=400, cache=False)
+    found = small(Painter(), Sized(), num_images=400)
+    assert found["score"] == expected["score"]
+    assert found["protocol"]["dataset"] == "Sized"
+    assert small(Painter(), Sized(), num_images=400)["real_side"] == "cached"
+    model = Painter()
+    with pytest.raises(MetricError, match="fid needs to know how many images dataset 'Bare' has; give it a method __l"):
+        small(model, Bare(), num_images=400)
+    assert model.calls == []
+    (file,) = (tmp_path / "data" / "fid").iterdir()
+    assert small(model, Bare(), num_images=400, real_statistics=file)["score"] == expected["score"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_model_may_return_arrays(small, pictures, dtype) -> None:
+    class Arrays(Painter):
+        def generate(self, num, seed=0):
+            return np.flip(super().generate(num, seed).numpy().astype(dtype), axis=3)
+
+    class Tensors(Painter):
+        def generate(self, num, seed=0):
+            return torch.from_numpy(Arrays().generate(num, seed).copy())
+
+    arrays, tensors = (small(model, pictures, num_images=50)["score"] for model in (Arrays(), Tensors()))
+    assert arrays == tensors
+
+
+def test_a_module_generates_in_evaluation_mode_and_is_left_as_it_was(small, pictures) -> None:
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dropout, self.norm = torch.nn.Dropout(), torch.nn.BatchNorm2d(3)
+
+        def generate(self, num, seed=0):
+            return self.norm(self.dropout(Painter().generate(num, seed))).clamp(0, 1)
+
+    model = Module()
+    scores = [small(model, pictures, num_images=50)["score"] for _ in range(2)]
+    assert scores[0] == scores[1]
+    assert model.training and model.dropout.training and model.norm.training
+    assert model.norm.num_batches_tracked == 0
+
+
 def test_the_real_side_is_kept_and_found_again(small, pictures, tmp_path) -> None:
     first = small(Painter(), pictures, num_images=400)
     assert first["real_side"] == "computed"
@@ -345,6 +397,8 @@ def test_features_that_are_not_finite_are_a_reason_not_a_score(small, pictures, 
         (torch.zeros((3, 3, 8, 8)), "for 4 images"),
         (torch.zeros((4, 8, 8)), "for 4 images"),
         (torch.zeros((4, 3, 8, 8), dtype=torch.uint8), "torch.uint8; expected a float32 tensor"),
+        (np.zeros((4, 3, 8, 8), np.uint8), "uint8; expected a float32 tensor or array"),
+        (np.full((4, 3, 8, 8), np.nan), "NaN or infinity in 4 of 4 images"),
         ([0.5], "returned list; expected a float32 tensor"),
     ],
 )

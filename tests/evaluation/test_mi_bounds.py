@@ -41,6 +41,16 @@ def test_a_model_without_an_encoder_has_a_lower_bound_only(data):
     assert "no upper bound" in result["reason"]
 
 
+def test_a_module_is_asked_in_evaluation_mode_and_left_as_it_was(data):
+    class Module(torch.nn.Module):
+        def mi_bounds(self, num, seed):
+            return {"mi_lower": float(self.training), "mi_upper": None, "kl": None}
+
+    model = Module()
+    assert mi_bounds(model, data)["score"] == 0.0
+    assert model.training
+
+
 def test_refusals(data, representation):
     with pytest.raises(MetricError, match="not defined for FactorEncoder"):
         mi_bounds(representation("identity"), data)

@@ -22,7 +22,7 @@ import zoo
 from ibgan_plugin.evaluation import figures
 from ibgan_plugin.evaluation.bases import encoded, one_per_value
 from ibgan_plugin.evaluation.report import write_report
-from zoo.errors import CheckpointError, ZooError
+from zoo.errors import CheckpointError, UsageError, ZooError
 
 SMALL = {"images": 4, "steps": 5, "device": "cpu"}
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -422,6 +422,27 @@ def test_a_name_in_a_file_is_never_imported(report, copied, ibgan_run, tmp_path,
     assert "unknown model 'dangerous:Model'" in page.section("traversals").text
 
 
+def test_a_dataset_given_by_its_import_path_is_opened_where_a_person_types_it(
+    report, copied, ibgan_run, vae_run, tmp_path, monkeypatch
+):
+    (tmp_path / "own_data.py").write_text("from ibgan_plugin.adapters.dsprites import dsprites as sprites\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = copied(ibgan_run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"dataset": "own_data:sprites"}))
+
+    (unopened,) = report(run).root.all("p", "remark")
+    assert "type the name yourself" in unopened.text
+
+    page = report(run, vae_run, dataset="own_data:sprites")  # the other run's is a registered one
+    assert not page.root.all("p", "remark")
+    assert [h3.text for h3 in page.section("images").all("h3")][:2] == ["Real: own_data:sprites", "Real: dsprites"]
+    assert len(page.section("images").all("img")) == 6
+
+    with pytest.raises(UsageError, match="no run here was trained on 'chairs3d', but on 'own_data:sprites' or 'dspr"):
+        report(run, vae_run, dataset="chairs3d")
+
+
 def test_a_part_that_fails_costs_that_part_only(report, ibgan_run, monkeypatch, capsys):
     monkeypatch.setattr(figures, "reconstructions", lambda *_: 1 / 0)
 
@@ -488,6 +509,7 @@ def test_the_command_says_where_the_page_is_and_how_large(ibgan_run, drawn, tmp_
 
     monkeypatch.chdir(tmp_path)
     words = ["report", ibgan_run, ibgan_run, "--data-root", drawn, "--images", 4, "--steps", 3, "--device", "cpu"]
+    words += ["--dataset", "dsprites"]
 
     assert zoo.cli.run([str(word) for word in words]) == 0
 

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from ibgan_plugin.evaluation.mig import mig
 from ibgan_plugin.evaluation.representation import (
     EncodedImages,
     draw_factors,
     encode_images,
     encode_indices,
+    evaluating,
     images_tensor,
     random_state,
 )
@@ -130,6 +132,50 @@ def test_images_go_to_the_device_of_the_model():
             return np.ones((len(images), 2))
 
     assert encode_images(OnMeta(), PIXELS).shape == (2, 2)
+
+
+class Trained(torch.nn.Module):
+    """What a user has in the middle of training: BatchNorm and Dropout in training mode, one part frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dropout, self.frozen = torch.nn.BatchNorm2d(1), torch.nn.Dropout(), torch.nn.BatchNorm2d(1)
+        self.frozen.eval()
+
+    def encode(self, images):
+        return self.frozen(self.dropout(self.norm(images))).flatten(1)[:, :4]
+
+
+def modes(module):
+    return {name: part.training for name, part in module.named_modules()}
+
+
+def test_a_module_encodes_in_evaluation_mode_and_is_left_as_it_was(data):
+    model = Trained()
+    before, averages = modes(model), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    first, second = (mig(model, data, num_train=200) for _ in range(2))
+
+    assert first == second
+    assert modes(model) == before == {"": True, "norm": True, "dropout": True, "frozen": False}
+    assert all(torch.equal(tensor, averages[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_module_that_fails_has_its_mode_back():
+    class Failing(Trained):
+        def encode(self, images):
+            assert not any(modes(self).values())
+            raise RuntimeError("no")
+
+    model = Failing()
+    with pytest.raises(MetricError, match=r"failed on float32 images.*: no$"):
+        encode_images(model, PIXELS)
+    assert modes(model) == modes(Trained())
+
+
+def test_what_is_no_module_has_no_mode():
+    with evaluating(Returns(None)) as nothing:
+        assert nothing is None
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -1,0 +1,42 @@
+"""The checkpoint that a converter is given, loaded as the model that it is of, whose name nobody types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoo.errors import AmbiguousNameError, UnknownNameError, shown, unknown
+from zoo.loading import PRETRAINED, Loaded, load_checkpoint
+from zoo.registry import Registry, default_registry
+from zoo.run import find_checkpoint
+from zoo.specs import ModelSpec
+from zoo.untrusted import exists
+from zoo.weights import WeightsFile
+
+
+def load(checkpoint: Path) -> Loaded:
+    """Load a run directory (its newest checkpoint), one checkpoint, a weights file, or `pretrained:NAME`, on the CPU.
+
+    Raises CheckpointError, one line, for what is none of these; UnknownNameError where its model is not registered, or
+    no model ships weights of that NAME; AmbiguousNameError where several do.
+    """
+    registry, text = default_registry(), str(checkpoint)
+    if text.startswith(PRETRAINED):
+        model = _shipping(registry, text.removeprefix(PRETRAINED))
+    else:
+        is_file = exists(checkpoint) and checkpoint.is_file()
+        config = WeightsFile.open(checkpoint).config if is_file else find_checkpoint(checkpoint).run.config
+        model = registry.spec(ModelSpec, config.model, typed=False).name
+    return load_checkpoint(registry, model, checkpoint, device="cpu")
+
+
+def _shipping(registry: Registry, name: str) -> str:
+    """The model that weights of this name ship with."""
+    shipped = {spec.name: spec.pretrained for _, spec in registry.entries("models") if isinstance(spec, ModelSpec)}
+    models = [model for model, names in shipped.items() if name in names]
+    if not models:
+        raise UnknownNameError(unknown("pretrained weights", name, set().union(*shipped.values())))
+    if len(models) > 1:
+        raise AmbiguousNameError(
+            f"{' and '.join(models)} each ship weights named {shown(name)}; switch one off with ZOO_DISABLE_PLUGINS"
+        )
+    return models[0]
