@@ -124,6 +124,13 @@ def test_every_preset_resolves_and_every_number_names_its_source(model, preset):
         assert sources[key] == setting.source
 
 
+@pytest.mark.parametrize("preset", presets.IBGAN, ids=lambda preset: preset.name)
+def test_a_reconstructor_that_shares_nothing_averages_both(preset):
+    settings = {key: setting.value for key, setting in preset.settings.items()}
+    shares = settings.get("model.share_front", settings["model.variant"] == "table4")
+    assert settings.get("trainer.reconstructor_statistics", "fakes") == ("fakes" if shares else "both")
+
+
 def test_each_of_the_seven_has_a_preset_for_each_dataset():
     for model in ("gan", "infogan", "ibgan", "vae", "beta_vae", "factor_vae", "beta_tcvae"):
         assert set(DATASETS) <= {preset.name for name, preset in every_preset() if name == model}
