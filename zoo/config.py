@@ -103,7 +103,9 @@ def resolve_config(
         if preset is not None:
             raise UsageError("a configuration holds every setting, its preset's included; leave the preset out")
         if base.model != model:  # its loss and trainer would make the model into that one under another name
-            raise UsageError(f"the configuration is of {base.model!r}, not of {model!r}; begin with a preset instead")
+            raise UsageError(
+                f"the configuration is of {shown(base.model)}, not of {model!r}; begin with a preset instead"
+            )
         layers = _layers_of(base)
         preset_name, preset_source = base.preset, base.sources.get("preset", "default")
     else:
