@@ -19,8 +19,8 @@ def test_everything_that_is_published_can_be_measured() -> None:
     found = json.loads(json.dumps(everything.measure(briefly=True), allow_nan=False))
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
 
-    def named(result):
-        return [row[0].partition(":")[0] for row in everything.rows(result)]
+    def named(result):  # which precisions there are depends on the processor
+        return {row[0].partition(":")[0].partition(",")[0] for row in everything.rows(result)}
 
     assert named(found) == named(published)
     assert all(float(row[3]) > 0 for row in everything.rows(found))
