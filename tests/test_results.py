@@ -16,12 +16,13 @@ TEXT = PAGE.read_text(encoding="utf-8")
 ROWS = ROW.findall(TEXT)
 TABLE = "results/table1-2000-steps.jsonl"
 PRETRAINED = "results/pretrained-dsprites.jsonl"
+DEMO = "results/demo.jsonl"
 CURVES = re.findall(r"^(\| \[\w+\]\((results/curve-.+?)\) \|.*)$", TEXT, re.MULTILINE)
 
 
 def test_there_are_results() -> None:
     files = {path.relative_to(PAGE.parent).as_posix() for path in (PAGE.parent / "results").glob("*.jsonl")}
-    assert {TABLE, PRETRAINED, *(file for _, file in CURVES), *(file for _, file, *_ in ROWS)} == files
+    assert {TABLE, PRETRAINED, DEMO, *(file for _, file in CURVES), *(file for _, file, *_ in ROWS)} == files
 
 
 @pytest.mark.parametrize(("line", "file"), CURVES)
@@ -34,6 +35,12 @@ def test_a_curve_is_what_its_file_says(line: str, file: str) -> None:
             assert float(cell) == pytest.approx(found[step]["score"], abs=0.0006)
             assert found[step]["protocol"]["votes"] == 800
             assert found[step]["protocol"]["variance_images"] in (10_000, 737_280)
+
+
+def test_what_is_said_of_the_demo() -> None:
+    records = map(json.loads, (PAGE.parent / DEMO).read_text(encoding="utf-8").splitlines())
+    without, with_it = (record["metrics"]["factorvae"]["score"] for record in records)
+    assert f"scores {without:.0f} without it and\n{with_it:.2f} with it" in TEXT
 
 
 def test_what_is_said_of_the_weights_that_ship() -> None:
