@@ -217,7 +217,7 @@ def _checked(
         of_parts = [f"{part}.{name}" for part, target in targets.items() for name in settings.settings_of(target)]
         whole = [*RUN_KEYS, "seed", "loss", "trainer", "device", "precision"]
         meant = [name for name in of_parts if name.endswith(f".{key}")] or [name for name in of_parts if key in name]
-        raise SettingError(unknown("setting", key, meant or [*whole, *of_parts]))
+        raise SettingError(unknown("setting", key, meant or whole))
     eval_metrics = top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default)
     if top.get("keep_best") and top["keep_best"] not in eval_metrics:
         raise SettingError(unknown("metric to keep the best by", str(top["keep_best"]), eval_metrics))
