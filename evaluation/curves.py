@@ -47,12 +47,13 @@ def plot_run(run: Path | str) -> Figure:
     figure = Figure(figsize=(7, _PANEL_INCHES * panels), layout="constrained")
     axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
 
-    _draw(axes[0], _terms(log))
-    axes[0].set_ylabel("nats" if series(log, "mi_lower") else "terms")
+    bounds = _bounds(log)
+    _draw(axes[0], bounds or _terms(log), math=bool(bounds))
+    axes[0].set_ylabel("nats" if bounds else "terms")
     if each:
         # The largest first: it gets the first colour, and the line of a code that carries nothing a late one.
         order = sorted(range(len(each)), key=lambda i: -(each[i].values[-1] if each[i] else 0.0))
-        _draw(axes[1], {f"$r_{{{i}}}$": each[i] for i in order})
+        _draw(axes[1], {f"$r_{{{i}}}$": each[i] for i in order}, math=True)
         axes[1].set_ylabel("KL of each $r_i$, nats")
     for panel, (label, lines) in zip(axes[panels - len(scored) :], scored, strict=True):
         _draw(panel, lines, room=0.15, **_DOT)
@@ -87,21 +88,23 @@ def _axis_label(metric: str) -> str:
     return f"{named}\nlower is better" if _lower_is_better(metric) else named
 
 
-def _terms(log: Log) -> dict[str, Series]:
-    """The bounds where the model has them, else all that was logged but the speed."""
+def _bounds(log: Log) -> dict[str, Series]:
+    """The bounds on the mutual information, where the model has them."""
     bounds = {label: series(log, name) for name, label in _BOUNDS.items()}
-    found = {label: points for label, points in bounds.items() if points}
-    if found:
-        return found
+    return {label: points for label, points in bounds.items() if points}
+
+
+def _terms(log: Log) -> dict[str, Series]:
+    """All that was logged but the speed."""
     names = dict.fromkeys(name for record in log.records for name in record)
     terms = {name: series(log, name) for name in names if name not in ("step", "steps_per_second")}
     return {name: points for name, points in terms.items() if points}
 
 
-def _draw(axes: Axes, lines: dict[str, Series], *, room: float = 0.05, **more: Any) -> None:
+def _draw(axes: Axes, lines: dict[str, Series], *, room: float = 0.05, math: bool = False, **more: Any) -> None:
     """Draw lines, each with its name at its right end, and the names clear of each other.
 
-    `room` is what stays free above and below, as a share of the values' range.
+    `room` is what stays free above and below, as a share of the values' range; `math` is whether the names are TeX.
     """
     for index, (label, points) in enumerate(lines.items()):
         dot = _DOT if len(points.steps) == 1 else {}  # a line of one point shows nothing
@@ -121,6 +124,7 @@ def _draw(axes: Axes, lines: dict[str, Series], *, room: float = 0.05, **more: A
             annotation_clip=False,
             color=COLOURS[colour(index)],
             fontsize=_LABEL_POINTS,
+            parse_math=math,
             va="center",
             arrowprops={
                 "arrowstyle": "-",

@@ -12,7 +12,7 @@ import io
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from zoo.device import Backend
 from zoo.errors import ZooError
 from zoo.untrusted import read_bytes, user_path
 from zoo.untrusted_tensors import load_tensors
@@ -134,6 +135,7 @@ class InceptionFeatures:
         batch_size: int | None = None,
     ) -> None:
         self.device = torch.device(device)
+        self._backend = Backend(self.device, precision)
         self.batch_size = batch_size or (CPU_BATCH if self.device.type == "cpu" else GPU_BATCH)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         network = inception(weights)
@@ -160,7 +162,7 @@ class InceptionFeatures:
     @torch.inference_mode()
     def _of_batch(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (n, H, W, C) -> float32 (n, 2048)."""
-        with self._exact_convolutions():
+        with self._backend.exact():
             found: Tensor = self._network(self._prepared(torch.from_numpy(np.ascontiguousarray(batch))))[0]
         return found.flatten(1).float().cpu().numpy()
 
@@ -170,28 +172,6 @@ class InceptionFeatures:
         resized = F.interpolate(pixels, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         colour = (2 * resized - 1).expand(-1, 3, -1, -1)
         return colour.to(dtype=self._dtype, memory_format=torch.channels_last)
-
-    def _exact_convolutions(self) -> AbstractContextManager[Any]:
-        """On CUDA, float32 means float32: no TF32, which torch allows in convolutions by default."""
-        if self.device.type != "cuda" or self._dtype != torch.float32:
-            return nullcontext()
-        return without_tf32()
-
-
-@contextmanager
-def without_tf32() -> Iterator[None]:
-    """Convolutions of CUDA in float32 proper, whatever the program has set; its setting is put back."""
-    convolutions = getattr(torch.backends.cudnn, "conv", None)
-    if convolutions is None or not hasattr(convolutions, "fp32_precision"):  # an older torch
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-        return
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before
 
 
 def _fold_batch_norm(network: nn.Module) -> None:

@@ -97,9 +97,10 @@ def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
     name = type(model).__name__
     if not callable(getattr(model, "encode", None)):
         raise MetricError(f"{name} has no encode method, so it has no representation to measure")
-    tensor = images_tensor(images, device_of(model))
+    device = device_of(model)
+    tensor = images_tensor(images, device)
     try:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), evaluating(model), Backend(torch.device(device), "fp32").exact():
             encoded = model.encode(tensor)
     except Exception as error:  # whatever foreign code raises becomes one line
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,28 @@ class Backend:
         """The context that forward passes run in."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
+    def exact(self) -> AbstractContextManager[Any]:
+        """The context in which fp32 means float32 on CUDA: no TF32, which torch allows in convolutions by default."""
+        return without_tf32() if self.device.type == "cuda" and self.precision == "fp32" else nullcontext()
+
     def __str__(self) -> str:
         return f"{self.device}, {self.precision}"
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Convolutions of CUDA in float32 proper, whatever the program has set; its setting is put back."""
+    convolutions = getattr(torch.backends.cudnn, "conv", None)
+    if convolutions is None or not hasattr(convolutions, "fp32_precision"):  # an older torch
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+        return
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
 
 
 def _device(name: str) -> torch.device:

@@ -85,7 +85,8 @@ def train(
         terminal.note(f"training {config.model} on {on}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})")
 
         # Train.
-        with _interruptible() as signals, terminal.progress("training", config.steps, done=first) as progress:
+        shown = terminal.progress("training", config.steps, done=first)
+        with backend.exact(), _interruptible() as signals, shown as progress:
             window = (first, time.monotonic())
             for step in range(first + 1, config.steps + 1):
                 # Draw a batch: a function of (seed, step) alone.

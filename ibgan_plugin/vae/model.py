@@ -38,7 +38,7 @@ class VAE(nn.Module):
     """Kingma and Welling (2014). `encode` is the mean of q(z|x), `decode` the mean image of p(x|z).
 
     `networks` "locatello" are those of Locatello et al. (2019); "ibgan" are IB-GAN's generator as the decoder and its
-    mirror image as the encoder, which `ngf` scales.
+    mirror image as the encoder, which alone `ngf` scales.
     """
 
     def __init__(

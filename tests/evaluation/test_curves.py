@@ -138,6 +138,15 @@ def test_a_name_is_not_read_as_mathematics(tmp_path):
     plot_run(tmp_path / "a$_{b").savefig(tmp_path / "curves.png")
 
 
+def test_nor_is_that_of_a_term_or_a_metric(tmp_path):
+    write_run(tmp_path, [{"step": 1, r"$\nocommand$": 1.0}], [{"step": 1, "metrics": {"$_{$": {"score": 0.5}}}])
+
+    figure = plot_run(tmp_path)
+    figure.savefig(tmp_path / "curves.png")
+
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == [r"$\nocommand$", "$_{$", "0.50 at 1"]
+
+
 def test_a_model_without_bounds_shows_its_terms(tmp_path):
     write_run(tmp_path, [{"step": s, "reconstruction": 100.0 / s, "steps_per_second": 9.0} for s in (1, 2)])
 

@@ -231,29 +231,3 @@ def test_weights_of_another_network_are_refused_in_one_line(
         with pytest.raises(ZooError, match="does not fit pytorch-fid's Inception network") as caught:
             inception.inception(weights)
         assert "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has the older switch only")
-@pytest.mark.parametrize("chosen", ["ieee", "tf32"])
-def test_without_tf32_whatever_the_program_chose(chosen: str) -> None:
-    convolutions = torch.backends.cudnn.conv
-    before = convolutions.fp32_precision
-    try:
-        convolutions.fp32_precision = chosen
-        with inception.without_tf32():
-            assert convolutions.fp32_precision == "ieee"
-        assert convolutions.fp32_precision == chosen
-    finally:
-        convolutions.fp32_precision = before
-
-
-def test_without_tf32_after_the_older_switch() -> None:
-    before = torch.backends.cudnn.allow_tf32
-    try:
-        for chosen in (True, False):
-            torch.backends.cudnn.allow_tf32 = chosen
-            with inception.without_tf32():
-                pass
-            assert torch.backends.cudnn.allow_tf32 is chosen
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

@@ -306,12 +306,12 @@ def test_a_reader_that_went_away_is_no_failure_to_tell(start: Callable[..., subp
     assert process.stderr.read() == ""
 
 
-def imported_by(*words: str) -> set[str]:
+def imported_by(*words: str, code: int = 0) -> set[str]:
     program = (
         "import io, contextlib, sys\n"
         "from zoo.cli import run\n"
         "with contextlib.redirect_stdout(io.StringIO()): code = run(sys.argv[1:])\n"
-        "assert code == 0\n"
+        f"assert code == {code}\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     command = [sys.executable, "-c", program, *words]
@@ -338,6 +338,20 @@ def imported_by(*words: str) -> set[str]:
 )
 def test_what_lists_and_helps_imports_nothing_heavy(words: list[str], light: list[str]) -> None:
     assert imported_by(*words) & (HEAVY | set(light)) == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "ibgn", "--dataset", "dsprites"),
+        ("train", "ibgan", "--dataset", "dsprits"),
+        ("eval", "ibgn", "run", "--metrics", "mig"),
+        ("eval", "ibgan", "run", "--metrics", "mgi"),
+    ],
+    ids=" ".join,
+)
+def test_a_misspelt_name_is_told_before_anything_heavy_is_imported(words: tuple[str, ...]) -> None:
+    assert "torch" not in imported_by(*words, code=2)
 
 
 def test_completion_knows_the_names_and_imports_nothing_heavy() -> None:

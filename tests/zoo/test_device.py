@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
-from zoo.device import Backend
+from zoo.device import Backend, without_tf32
 from zoo.errors import UsageError
 
 CPU = Backend.choose("cpu", "fp32")
@@ -57,3 +60,45 @@ def test_autocast_is_on_in_bf16_only() -> None:
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with Backend.choose("cpu", precision).autocast():
             assert (inputs @ weights).dtype == dtype
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has the older switch only")
+@pytest.mark.parametrize("chosen", ["ieee", "tf32"])
+def test_without_tf32_whatever_the_program_chose(chosen: str) -> None:
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    try:
+        convolutions.fp32_precision = chosen
+        with without_tf32():
+            assert convolutions.fp32_precision == "ieee"
+        assert convolutions.fp32_precision == chosen
+    finally:
+        convolutions.fp32_precision = before
+
+
+def test_without_tf32_after_the_older_switch() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        for chosen in (True, False):
+            torch.backends.cudnn.allow_tf32 = chosen
+            with without_tf32():
+                pass
+            assert torch.backends.cudnn.allow_tf32 is chosen
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def test_exact_is_float32_of_cuda_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is float32 anyway, and what is bfloat16, is left as it is. Nothing here needs a GPU."""
+    entered = []
+
+    @contextmanager
+    def recorded() -> Iterator[None]:
+        entered.append(True)
+        yield
+
+    monkeypatch.setattr("zoo.device.without_tf32", recorded)
+    for device, precision, expected in (("cuda", "fp32", 1), ("cuda", "bf16", 0), ("cpu", "fp32", 0)):
+        entered.clear()
+        with Backend(torch.device(device), precision).exact():
+            assert len(entered) == expected

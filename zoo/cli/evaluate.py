@@ -19,6 +19,7 @@ from zoo.cli.options import (
     set_option,
 )
 from zoo.registry import default_registry
+from zoo.specs import MetricSpec, ModelSpec
 
 
 @click.command("eval")
@@ -47,13 +48,19 @@ def evaluate(
 
     A run's scores are added to its evaluations.jsonl, which `zoo plot` and `zoo report` read.
     """
+    registry = default_registry()
+    names = list(dict.fromkeys(filter(None, (name.strip() for name in metrics.split(",")))))
+    registry.spec(ModelSpec, model)  # a misspelt name is told before torch is imported
+    for name in names:
+        registry.spec(MetricSpec, name)
+
     from zoo.evaluating import evaluate as run_evaluation
 
     document = run_evaluation(
-        default_registry(),
+        registry,
         model,
         checkpoint,
-        list(dict.fromkeys(filter(None, (name.strip() for name in metrics.split(","))))),
+        names,
         seed=seed,
         metric_settings=grouped(words),
         device=device,

@@ -16,8 +16,9 @@ from zoo.errors import UsageError
 from zoo.registry import default_registry
 
 if TYPE_CHECKING:
-    from zoo.sweep.conduct import Conductor, Executor
+    from zoo.sweep.conduct import Conductor
     from zoo.sweep.cost import Cost
+    from zoo.sweep.executors import ExecutorName
     from zoo.sweep.plan import Plan, SweepFolder
     from zoo.sweep.results import Results
     from zoo.sweep.spec import SweepSpec
@@ -74,7 +75,7 @@ def perform(
     dry_run: bool,
     measure: bool,
     jobs: int | None,
-    executor: Executor,
+    executor: ExecutorName,
     words: Sequence[str],
     device: str | None,
     data_root: Path | None,
@@ -164,7 +165,7 @@ def _list(
     plan: Plan,
     folder: SweepFolder,
     measure: bool,
-    executor: Executor,
+    executor: ExecutorName,
     jobs: int,
     data_root: Path | None,
     as_json: bool,
