@@ -23,8 +23,11 @@ def load(checkpoint: Path) -> Loaded:
     if text.startswith(PRETRAINED):
         model = _shipping(registry, text.removeprefix(PRETRAINED))
     else:
-        is_file = exists(checkpoint) and checkpoint.is_file()
-        config = WeightsFile.open(checkpoint).config if is_file else find_checkpoint(checkpoint).run.config
+        if exists(checkpoint) and checkpoint.is_file():
+            config = WeightsFile.open(checkpoint).config
+        else:
+            found = find_checkpoint(checkpoint)
+            checkpoint, config = found.path, found.run.config
         model = registry.spec(ModelSpec, config.model, typed=False).name
     return load_checkpoint(registry, model, checkpoint, device="cpu")
 

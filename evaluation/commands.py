@@ -9,6 +9,7 @@ import click
 
 from zoo import terminal
 from zoo.cli.options import (
+    UserPath,
     checkpoint_argument,
     data_root_option,
     device_option,
@@ -35,9 +36,7 @@ _CHUNK = 256  # images generated at a time
 @checkpoint_argument
 @click.option("--num", type=click.IntRange(1, 1_000_000), default=64, show_default=True, help="How many images.")
 @seed_option
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="A picture or .pdf (a grid), or a folder of PNGs."
-)
+@click.option("--out", required=True, type=UserPath(), help="A picture or .pdf (a grid), or a folder of PNGs.")
 @device_option
 def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: str) -> None:
     """Generate images: a grid in one picture, or a folder of PNG files.
@@ -83,7 +82,7 @@ def _write_images(model: Any, num: int, seed: int, out: Path) -> None:
 @click.command("traverse")
 @model_argument
 @checkpoint_argument
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png, a .pdf, or a .gif that moves.")
+@click.option("--out", required=True, type=UserPath(), help="A .png, a .pdf, or a .gif that moves.")
 @click.option("--bases", type=click.IntRange(1, 16), help="How many base codes, of generated images.  [default: 1]")
 @click.option("--images", metavar="I,J,..", help="Take the base codes from these images of the run's dataset instead.")
 @click.option(
@@ -132,8 +131,8 @@ def traverse(
 
 
 @click.command("plot")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.  [default: the run's figures/]")
+@click.argument("run", type=UserPath())
+@click.option("--out", type=UserPath(), help="The folder to write to.  [default: the run's figures/]")
 def plot(run: Path, out: Path | None) -> None:
     """Plot a RUN's MI bounds, the KL of each r_i and the scores over the steps, as PNG and PDF."""
     from ibgan_plugin.evaluation.curves import plot_run
@@ -151,7 +150,7 @@ def plot(run: Path, out: Path | None) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="The page to write.  [default: the run's figures/report.html; of several runs, report.html here]",
 )
 @click.option("--images", type=click.IntRange(1, 400), default=64, show_default=True, help="Samples and real images.")

@@ -97,10 +97,9 @@ def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
     name = type(model).__name__
     if not callable(getattr(model, "encode", None)):
         raise MetricError(f"{name} has no encode method, so it has no representation to measure")
-    device = device_of(model)
-    tensor = images_tensor(images, device)
+    tensor = images_tensor(images, device_of(model))
     try:
-        with torch.no_grad(), evaluating(model), Backend(torch.device(device), "fp32").exact():
+        with torch.no_grad(), evaluating(model):
             encoded = model.encode(tensor)
     except Exception as error:  # whatever foreign code raises becomes one line
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -256,15 +255,18 @@ def device_of(model: Any) -> torch.device | str:
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Run the block with a module in evaluation mode, and put the mode of each of its parts back; of others, nothing.
+    """Run the block with a module in evaluation mode, and put the mode of each of its parts back.
 
     In training mode BatchNorm would code an image by the batch it is in, and move its averages, and Dropout would draw.
+    What is no module, or was frozen in one mode, is left as it is. float32 is computed as float32, on CUDA too.
     """
-    parts = [(part, part.training) for part in model.modules()] if isinstance(model, torch.nn.Module) else []
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    parts = [(part, part.training) for part in modules if hasattr(part, "training")]
     if parts:
         model.eval()
     try:
-        yield
+        with Backend(torch.device(device_of(model)), "fp32").exact():
+            yield
     finally:
         for part, was_training in parts:
             part.training = was_training

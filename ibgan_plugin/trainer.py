@@ -83,8 +83,9 @@ class AdversarialTrainer(PlayersTrainer):
         real_features = self.model.front(real)
         real_logits = self.model.discriminator(real_features)
         if self.reals_pass_reconstructor:
-            with torch.no_grad():
-                self.model.reconstructor(real_features)
+            # Detached rather than under no_grad, in which older versions of autocast keep Q's bfloat16 weights without
+            # a graph, and Q would learn nothing from the fakes.
+            self.model.reconstructor(real_features.detach())
         features = self.model.front(fake)
         fake_logits = self.model.discriminator(features)
         return Judged(

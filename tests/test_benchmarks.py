@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def test_everything_that_is_published_can_be_measured() -> None:
         return {row[0].partition(":")[0].partition(",")[0] for row in everything.rows(result)}
 
     assert named(found) == named(published)
-    assert all(math.isfinite(float(row[3])) for row in everything.rows(found))  # 0.0 where a neighbour was in the way
+    assert all(float(row[3]) >= 0 for row in everything.rows(found))  # 0.0 where a neighbour was in the way
     assert all(case["relative difference"] < 1e-6 for case in found["frechet"])
 
 

@@ -148,12 +148,13 @@ def evaluate(
     given by its import path.
     """
     from zoo.evaluating import evaluate as run_evaluation
+    from zoo.settings import listed
 
     return run_evaluation(
         default_registry(),
         model,
         checkpoint,
-        [name.strip() for name in metrics.split(",")] if isinstance(metrics, str) else metrics,
+        listed(metrics) if isinstance(metrics, str) else list(dict.fromkeys(metrics)),
         seed=seed,
         metric_settings=settings,
         device=device,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
@@ -148,8 +148,9 @@ def resumed_config(
     words = [word for word in words if word != "precision=auto"]
     config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
     before = {key: value for key, value, _ in stored.rows()}
+    places = _paths_of(registry, dataset)
     for key, value, source in config.rows():
-        if key in RESUMABLE or key.rpartition(".")[0] in config.eval_metrics:
+        if key in RESUMABLE or key in places or key.rpartition(".")[0] in config.eval_metrics:
             continue
         if key not in before and source not in ("command line", "--set"):
             continue  # a setting that there was not when the run began; its default is what was done then
@@ -158,6 +159,15 @@ def resumed_config(
                 f"the run to resume has {key}={before.get(key)}, not {value}; leave it out, or begin a new run"
             )
     return config
+
+
+def _paths_of(registry: Registry, dataset: str) -> set[str]:
+    """The dataset's settings that are paths: files may be moved, and whether they are still the same images is seen
+    when they are opened.
+    """
+    declared = settings.settings_of(resolve(registry.spec(DatasetSpec, dataset).target))
+    kinds = {name: {setting.annotation, *get_args(setting.annotation)} for name, setting in declared.items()}
+    return {f"dataset.{name}" for name, kind in kinds.items() if Path in kind}
 
 
 def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | None:
@@ -204,7 +214,7 @@ def _checked(
         if key not in (*RUN_KEYS, "seed", "device", "precision"):
             strays.append(key)
         if key == "eval_metrics" and isinstance(value, str):
-            value = tuple(filter(None, map(str.strip, value.split(","))))
+            value = tuple(settings.listed(value))
         top[key], sources[key] = value, source
     # A loss or trainer that only a file names must be a registered one.
     targets = {

@@ -13,7 +13,7 @@ from zoo.errors import CheckpointError, UnknownNameError, UsageError, shown, unk
 from zoo.registry import Registry, resolve
 from zoo.run import Checkpoint, RunDirectory, find_checkpoint
 from zoo.specs import ModelSpec
-from zoo.untrusted import exists
+from zoo.untrusted import exists, user_path
 from zoo.weights import WeightsFile
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def load_checkpoint(registry: Registry, model_name: str, checkpoint: Path | str,
     """
     spec = registry.spec(ModelSpec, model_name)
     shipped = str(checkpoint).startswith(PRETRAINED)
-    path = _shipped(spec, str(checkpoint).removeprefix(PRETRAINED)) if shipped else Path(checkpoint)
+    path = _shipped(spec, str(checkpoint).removeprefix(PRETRAINED)) if shipped else user_path(checkpoint)
     found: Checkpoint | WeightsFile
     if shipped or (exists(path) and path.is_file()):
         found, run = WeightsFile.open(path), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from zoo.device import Backend
@@ -19,13 +21,14 @@ from zoo.errors import shown
 
 _PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
 _STARTS = 100
+_IMAGES_HASHED = 64
 
 
 def with_start(made_by: Mapping[str, Any], step: int, backend: Backend, data: Any = None) -> dict[str, Any]:
     """Add what begins or resumes a run at a step to what made it so far; a file that grows for ever would end as one
     that is too large to be read, so of very many starts the first and the latest are kept.
     """
-    about_data = {} if data is None else {"data": data_used(data)}
+    about_data = {} if data is None else {"data": data_used(data), "images": images_used(data)}
     starts = {**made_by, f"from step {step}": provenance(backend) | about_data}
     names = list(starts)
     kept = names if len(names) <= _STARTS else [names[0], *names[1 - _STARTS :]]
@@ -46,9 +49,17 @@ def provenance(backend: Backend) -> dict[str, Any]:
 
 
 def data_used(data: Any) -> str:
-    """Tell a dataset from others of its name: how many images, and where from, as far as it says."""
+    """Say how many images there are, and where they come from, as far as the dataset tells."""
     told = (getattr(data, name, None) for name in ("source", "preparation"))
     return ", ".join([f"{len(data):,} images", *(str(part) for part in told if part)])
+
+
+def images_used(data: Any) -> str:
+    """Tell a dataset from others of its name, wherever its files lie: a hash of some images, spread over all."""
+    indices = np.unique(np.linspace(0, len(data) - 1, _IMAGES_HASHED).astype(np.int64))
+    images = np.ascontiguousarray(data.images(indices))
+    digest = hashlib.sha256(f"{len(data)} {images.shape} {images.dtype}".encode() + images.tobytes())
+    return f"{len(data):,} with hash {digest.hexdigest()[:16]}"
 
 
 def differences(made_by: Mapping[str, Any], backend: Backend, data: Any = None) -> list[str]:
@@ -63,10 +74,10 @@ def differences(made_by: Mapping[str, Any], backend: Backend, data: Any = None) 
         "torch": versions.get("torch") if isinstance(versions, dict) else None,
         "threads": last.get("threads"),
         "device": last.get("backend"),
-        "data": last.get("data") if data is not None else None,
+        "images": last.get("images") if data is not None else None,
     }
     now = {"torch": _version("torch"), "threads": torch.get_num_threads(), "device": str(backend)}
-    now |= {} if data is None else {"data": data_used(data)}
+    now |= {} if data is None else {"images": images_used(data)}
     return [
         f"{what} {shown(was)} before and {shown(now[what])} now"
         for what, was in before.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -51,8 +52,9 @@ class Registry:
         if found:
             return cast(S, found[0][1])
         if ":" in name and typed:
-            if not {"", str(Path.cwd())} & set(sys.path):  # as `python -m` has it; last, so that it shadows nothing
-                sys.path.append(str(Path.cwd()))
+            with suppress(OSError):  # a folder that was removed
+                if not {"", str(Path.cwd())} & set(sys.path):  # as `python -m` has it; last, so that it shadows nothing
+                    sys.path.append(str(Path.cwd()))
             target = resolve(name)
             return target if isinstance(target, kind) else kind(name, name, "named by its import path")
         message = unknown(SINGULAR[plural], name, self.names(plural))

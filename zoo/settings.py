@@ -28,14 +28,23 @@ def assignment(word: str, example: str) -> tuple[str, str]:
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"loss": {"beta": 0.1}}`, as TOML reads an unquoted `loss.beta`, -> `{"loss.beta": 0.1}`."""
+    """`{"loss": {"beta": 0.1}}`, as TOML reads an unquoted `loss.beta`, -> `{"loss.beta": 0.1}`.
+
+    A mapping under a setting's own name, `{"loss.weights": {...}}`, is its value.
+    """
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= {f"{key}.{inner}": part for inner, part in flat(value).items()}
+        is_part = "." not in str(key).rpartition(":")[2]  # an import path has dots before its colon
+        if isinstance(value, Mapping) and is_part:
+            found |= {f"{key}.{name}": inner for name, inner in value.items()}
         else:
             found[str(key)] = value
     return found
+
+
+def listed(text: str) -> list[str]:
+    """The names between the commas, each once: "mig, dci," -> ["mig", "dci"]."""
+    return list(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
 
 
 def settings_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:

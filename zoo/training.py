@@ -53,7 +53,9 @@ def train(
     # A file may only name what is registered; what the person typed was looked up when `config` was made.
     run = RunDirectory(out)
     if exists(out / "state.json"):
-        raise UsageError(f"{out} is a checkpoint, not a run; go on with the run: --resume --out {out.parent.parent}")
+        raise UsageError(
+            f"{out} is a checkpoint, not a run; go on with the run: --resume --out {out.absolute().parent.parent}"
+        )
     if run.exists() and not resume:
         raise UsageError(f"{out} holds a run already; go on with --resume, or choose another --out")
     with run.locked():

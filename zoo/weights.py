@@ -76,7 +76,7 @@ class WeightsFile:
 
 
 def write_weights(out: Path, model: torch.nn.Module, config: RunConfig, step: int) -> Path:
-    """Write the weights of a trained model; return the file. How and where the run was started is not passed on.
+    """Write the weights of a trained model; return the file. How and where the run was made is not passed on.
 
     Raises CheckpointError if a weight is too large for half precision.
     """
@@ -105,10 +105,18 @@ def _half(name: str, tensor: Tensor) -> Tensor:
 
 
 def _portable(config: RunConfig) -> dict[str, Any]:
-    """The configuration; of what made the run, only the versions and the commit."""
+    """The configuration; of what made the run, only the versions and the commit; of a path, only its last part."""
     made_by = {
         start: {key: made.get(key) for key in ("versions", "commit")}
         for start, made in config.made_by.items()
         if isinstance(made, dict)
     }
-    return config.model_copy(update={"made_by": made_by}).model_dump(mode="json")
+    settings = {
+        part: {name: _without_folders(value) for name, value in values.items()}
+        for part, values in config.settings.items()
+    }
+    return config.model_copy(update={"made_by": made_by, "settings": settings}).model_dump(mode="json")
+
+
+def _without_folders(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

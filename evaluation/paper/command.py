@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo import terminal
+from zoo.cli.options import UserPath
 from zoo.cli.sweep import perform, sweep_options, write_results
 from zoo.registry import default_registry
 
@@ -35,7 +36,7 @@ def _comma_separated(ctx: click.Context, param: click.Parameter, value: str | No
 @click.option(
     "--datasets", metavar="A,B", callback=_comma_separated, help="Only these datasets.  [default: the paper's]"
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder.  [default: runs/WHAT]")
+@click.option("--out", type=UserPath(), help="The sweep's folder.  [default: runs/WHAT]")
 @sweep_options
 def reproduce(
     what: str,

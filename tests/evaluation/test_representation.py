@@ -173,6 +173,17 @@ def test_a_module_that_fails_has_its_mode_back():
     assert modes(model) == modes(Trained())
 
 
+def test_a_module_that_was_frozen_in_one_mode_is_left_alone():
+    class Frozen(torch.nn.Module):
+        def encode(self, images):
+            return images.flatten(1)[:, :4]
+
+    model = Frozen()
+    del model.training  # TorchScript's frozen modules have none
+    assert encode_images(model, PIXELS).shape == (2, 4)
+    assert not hasattr(model, "training")
+
+
 def test_what_is_no_module_has_no_mode():
     with evaluating(Returns(None)) as nothing:
         assert nothing is None

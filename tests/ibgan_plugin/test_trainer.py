@@ -127,19 +127,22 @@ def test_what_trains_the_shared_front_is_a_setting(build, squares):
     assert differ == {"front"}
 
 
-def test_whose_images_q_averages_is_a_setting_and_trains_nothing(build, squares):
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 2e-2)])
+def test_whose_images_q_averages_is_a_setting_and_trains_nothing(build, squares, precision, tolerance):
     """With "both", each average is of the reals' batch, then of the fakes', with BatchNorm's momentum of 0.1."""
     averaged = {}
     for whose in ("fakes", "both"):
-        system = build("ibgan", trainer=FAST | {"reconstructor_statistics": whose})
+        system = build("ibgan", trainer=FAST | {"reconstructor_statistics": whose}, precision=precision)
         seen, norm = [], next(m for m in system.model.reconstructor.modules() if isinstance(m, nn.BatchNorm2d))
-        norm.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].mean((0, 2, 3)).detach()))
+        norm.register_forward_pre_hook(
+            lambda _, inputs, seen=seen: seen.append(inputs[0].float().mean((0, 2, 3)).detach())
+        )
         system.train(squares(8), 1)
         expected = torch.zeros_like(norm.running_mean)
         for mean in seen:
             expected = 0.9 * expected + 0.1 * mean
         assert len(seen) == {"fakes": 1, "both": 2}[whose]
-        torch.testing.assert_close(norm.running_mean, expected)
+        torch.testing.assert_close(norm.running_mean, expected, rtol=tolerance, atol=tolerance)
         averaged[whose] = dict(system.model.state_dict())
     differ = {name for name, value in averaged["both"].items() if not torch.equal(value, averaged["fakes"][name])}
     assert differ

@@ -139,8 +139,11 @@ def test_an_evaluation_is_the_same_document_as_on_the_command_line(cli: Callable
 
 def test_metrics_in_one_word(run_copy: Path) -> None:
     settings = {"mi_bounds": {"num": 100}, "unsupervised": {"num_train": 200}}
-    document = zoo.evaluate("ibgan", run_copy, "mi_bounds, unsupervised", settings=settings)
+    document = zoo.evaluate("ibgan", run_copy, "mi_bounds, unsupervised,, mi_bounds", settings=settings)
     assert list(document["metrics"]) == ["mi_bounds", "unsupervised"]
+    for nothing in ("", ",", []):
+        with pytest.raises(UsageError, match="no metric named"):
+            zoo.evaluate("ibgan", run_copy, nothing)
 
 
 def test_training_takes_nested_settings_and_a_home_folder(
@@ -150,6 +153,16 @@ def test_training_takes_nested_settings_and_a_home_folder(
     nested = {"loss": {"beta": 0.5}, "batch_size": 8, "device": "cpu"} | small
     run = zoo.train("ibgan", "dsprites", out="~/run", steps=1, settings=nested)
     assert (run.path, run.config.settings["loss"]["beta"]) == (tmp_path / "run", 0.5)
+    assert zoo.load("ibgan", "~/run").config == run.config
+    assert zoo.evaluate("ibgan", "~/run", "mi_bounds", settings={"mi_bounds": {"num": 8}})["errors"] == {}
+
+
+def test_a_module_can_be_named_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (tmp_path / "gone").rmdir()
+    assert zoo.load_metric("math:sqrt")(4.0) == 2.0
 
 
 def test_a_module_of_the_current_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,22 @@ def test_a_path_is_the_same_from_every_folder(
     assert config.settings["dataset"]["source"] == "/home/somebody/faces"
 
 
+def test_files_that_were_moved_are_named_anew_when_a_run_is_resumed(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path says where the images are, not what is computed; how they are prepared does."""
+    monkeypatch.chdir(tmp_path)
+    stored = made(registry, "dataset.source=faces", dataset="image_folder")
+    moved = {"dataset.source": str(tmp_path / "elsewhere")}
+    resumed = resumed_config(registry, stored, "ibgan", "image_folder", typed=moved)
+    assert resumed.settings["dataset"]["source"] == str(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"has dataset\.size=64, not 32"):
+        resumed_config(registry, stored, "ibgan", "image_folder", typed={"dataset.size": 32})
+    stored.settings["dataset"]["source"] = "faces"  # as runs were once written
+    resumed = resumed_config(registry, stored, "ibgan", "image_folder")
+    assert resumed.settings["dataset"]["source"] == str(tmp_path / "faces")
+
+
 def test_the_names_of_metrics_may_stand_apart(registry: Registry) -> None:
     assert made(registry, "eval_metrics=mig, sap").eval_metrics == ("mig", "sap")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from zoo.device import Backend
@@ -70,3 +71,30 @@ def test_what_keeps_a_resumed_run_from_being_the_same_bits() -> None:
         "device 'cuda, bf16' before and 'cpu, fp32' now",
     ]
     assert differences({"from step 1": "a stranger's"}, backend) == []
+
+
+class Images:
+    """Random images, read from a file of that name."""
+
+    def __init__(self, source: str, seed: int, num: int = 1_000) -> None:
+        self.source = source
+        self.pixels = np.random.default_rng(seed).integers(0, 256, (num, 4, 4, 1), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        return self.pixels[indices]
+
+
+def test_other_images_are_told_wherever_they_lie() -> None:
+    backend = Backend.choose("cpu", "fp32")
+    made_by = with_start({}, 1, backend, Images("here.npz", 0))
+    assert made_by["from step 1"]["data"] == "1,000 images, here.npz"
+    assert differences(made_by, backend, Images("there.npz", 0)) == []
+    for other in (Images("here.npz", 1), Images("here.npz", 0, num=999)):
+        (told,) = differences(made_by, backend, other)
+        assert told.startswith("images '1,000 with hash ")
+        assert f"before and '{len(other):,} with hash " in told
+    del made_by["from step 1"]["images"]  # as runs were once written
+    assert differences(made_by, backend, Images("here.npz", 1)) == []

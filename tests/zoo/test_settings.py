@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field, PositiveInt
 
 from zoo.errors import SettingError
-from zoo.settings import defaults_of, settings_of, validated
+from zoo.settings import defaults_of, flat, listed, settings_of, validated
 
 if TYPE_CHECKING:
     from nowhere import Nothing  # what a plugin imports for type checkers only
@@ -104,3 +104,22 @@ def test_a_value_that_does_not_fit_is_one_line(name: str, value: Any, told: str)
     assert str(raised.value).startswith(told)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("nested", "dotted"),
+    [
+        ({"loss": {"beta": 0.1, "gamma": 1}, "steps": 3}, {"loss.beta": 0.1, "loss.gamma": 1, "steps": 3}),
+        ({"my.metrics:score": {"num": 5}}, {"my.metrics:score.num": 5}),
+        ({"loss.weights": {"real": 2.0}}, {"loss.weights": {"real": 2.0}}),
+        ({"loss": {"weights": {"real": 2.0}}}, {"loss.weights": {"real": 2.0}}),
+        ({"my.metrics:score.weights": {"real": 2.0}}, {"my.metrics:score.weights": {"real": 2.0}}),
+    ],
+)
+def test_parts_become_dots_and_the_values_of_settings_stay(nested: dict[str, Any], dotted: dict[str, Any]) -> None:
+    assert flat(nested) == dotted
+
+
+def test_names_between_commas() -> None:
+    assert listed(" mig,dci,, mig ,") == ["mig", "dci"]
+    assert listed("") == listed(" , ") == []

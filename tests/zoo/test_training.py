@@ -479,11 +479,15 @@ def test_what_does_not_go_together_leaves_nothing_behind(
     assert train(tmp_path / "run", IMAGES, steps=1).steps() == [1]
 
 
-def test_a_checkpoint_is_no_run_to_go_on_with(train: Callable[..., RunDirectory], run_copy: Path) -> None:
+def test_a_checkpoint_is_no_run_to_go_on_with(
+    train: Callable[..., RunDirectory], run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step = run_copy / "checkpoints" / "step-00000002"
     before = sorted(path.name for path in step.iterdir())
-    with pytest.raises(UsageError, match=rf"is a checkpoint, not a run; go on with .* --out {run_copy}$"):
-        train(step, resume=True, steps=9)
+    monkeypatch.chdir(step)
+    for out in (step, Path()):
+        with pytest.raises(UsageError, match=rf"is a checkpoint, not a run; go on with .* --out {run_copy}$"):
+            train(out, resume=True, steps=9)
     assert sorted(path.name for path in step.iterdir()) == before
 
 
@@ -491,11 +495,12 @@ def test_other_images_than_before_are_told(
     train: Callable[..., RunDirectory], run_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = json.loads((run_copy / "config.json").read_text())
-    assert config["made_by"]["from step 1"]["data"] == "737,280 images, drawn"
-    config["made_by"]["from step 1"]["data"] = "737,280 images, official.npz"
+    made = config["made_by"]["from step 1"]
+    assert (made["data"], made["images"].partition(" ")[0]) == ("737,280 images, drawn", "737,280")
+    made["images"] = "737,280 with hash 0123"
     (run_copy / "config.json").write_text(json.dumps(config))
     train(run_copy, resume=True, seed=3, steps=7, log_every=1)
-    assert "data '737,280 images, official.npz' before and '737,280 images, drawn' now" in capsys.readouterr().err
+    assert "images '737,280 with hash 0123' before and '737,280 with hash " in capsys.readouterr().err
 
 
 def test_a_run_is_not_begun_in_another(train: Callable[..., RunDirectory], run_copy: Path, trained: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from zoo.errors import CheckpointError
 from zoo.run import RunDirectory
-from zoo.weights import write_weights
+from zoo.weights import WeightsFile, write_weights
 
 SHIPPING = """
 from pathlib import Path
@@ -60,6 +60,15 @@ def test_it_says_the_settings_and_versions_and_not_who_ran_it_where(weights: Pat
     kept = next(iter(zoo.load("ibgan", weights).config.made_by.values()))
     assert kept == {key: made[key] for key in ("versions", "commit")}
     assert made["machine"].encode() not in weights.read_bytes()
+
+
+def test_of_a_folder_it_says_the_name_only(trained: Path, tmp_path: Path) -> None:
+    config = RunDirectory(trained).config
+    settings = config.settings | {"dataset": {"source": "/home/somebody/my faces", "size": 64, "grayscale": None}}
+    config = config.model_copy(update={"settings": settings})
+    out = write_weights(tmp_path / "small.safetensors", zoo.load("ibgan", trained), config, 6)
+    assert WeightsFile.open(out).config.settings["dataset"] == {"source": "my faces", "size": 64, "grayscale": None}
+    assert b"somebody" not in out.read_bytes()
 
 
 def test_the_commands(cli: Callable[..., Any], trained: Path, tmp_path: Path) -> None:

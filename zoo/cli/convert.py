@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from zoo import terminal
-from zoo.cli.options import RegisteredName, assigned, data_root_option, set_option
+from zoo.cli.options import RegisteredName, UserPath, assigned, data_root_option, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.specs import ConverterSpec
 
-out_option = click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write it.")
+out_option = click.option("--out", required=True, type=UserPath(), help="Where to write it.")
 
 
 @click.group("convert")
@@ -36,7 +36,7 @@ def dataset(name: str, to_format: str, out: Path, data_root: Path | None) -> Non
 
 
 @convert.command("checkpoint")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=UserPath())
 @click.option("--to", "to_format", type=RegisteredName("converters"), help="The format to write.")
 @click.option("--from", "from_format", type=RegisteredName("converters"), help="The format to read, into a run.")
 @out_option

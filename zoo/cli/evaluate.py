@@ -19,6 +19,7 @@ from zoo.cli.options import (
     set_option,
 )
 from zoo.registry import default_registry
+from zoo.settings import listed
 from zoo.specs import MetricSpec, ModelSpec
 
 
@@ -49,7 +50,7 @@ def evaluate(
     A run's scores are added to its evaluations.jsonl, which `zoo plot` and `zoo report` read.
     """
     registry = default_registry()
-    names = list(dict.fromkeys(filter(None, (name.strip() for name in metrics.split(",")))))
+    names = listed(metrics)
     registry.spec(ModelSpec, model)  # a misspelt name is told before torch is imported
     for name in names:
         registry.spec(MetricSpec, name)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from zoo.errors import SettingError, shown
+from zoo.errors import SettingError, UsageError, shown
 from zoo.registry import default_registry
 from zoo.settings import assignment
+from zoo.untrusted import user_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +34,17 @@ class RegisteredName(click.ParamType):
         ]
 
 
+class UserPath(click.Path):
+    """A path, `~` expanded: shells do that in `--out ~/run`, but not in `--out=~/run`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path that was typed."""
+        return user_path(Path(super().convert(value, param, ctx)), UsageError)
+
+
 model_argument = click.argument("model", type=RegisteredName("models"))
 checkpoint_argument = click.argument("checkpoint")
 seed_option = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="The seed.")
@@ -41,7 +53,7 @@ device_option = click.option(
 )
 data_root_option = click.option(
     "--data-root",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=UserPath(file_okay=False),
     help="Where datasets live.  [default: $ZOO_DATA, else the user cache folder]",
 )
 run_dataset_option = click.option(

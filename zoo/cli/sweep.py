@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zoo import terminal
-from zoo.cli.options import data_root_option, json_option, set_option
+from zoo.cli.options import UserPath, data_root_option, json_option, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 
@@ -53,8 +53,8 @@ def sweep_options(command: F) -> F:
 
 
 @click.command("sweep")
-@click.argument("spec", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder.  [default: runs/NAME of the file]")
+@click.argument("spec", type=UserPath())
+@click.option("--out", type=UserPath(), help="The sweep's folder.  [default: runs/NAME of the file]")
 @sweep_options
 def sweep(spec: Path, out: Path | None, **options: Any) -> int:
     """Train and score models x datasets x settings x seeds, as the TOML file SPEC says.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo import terminal
-from zoo.cli.options import RegisteredName, data_root_option, model_argument, set_option
+from zoo.cli.options import RegisteredName, UserPath, data_root_option, model_argument, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.specs import DatasetSpec
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @click.option(
     "--dataset", type=RegisteredName("datasets"), help="The dataset to train on.  [default: that of --config]"
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/MODEL-DATASET-NNN]")
+@click.option("--out", type=UserPath(), help="The run directory.  [default: runs/MODEL-DATASET-NNN]")
 @click.option("--preset", metavar="NAME", help="The settings to start from.  [default: the dataset's]")
-@click.option("--config", type=click.Path(path_type=Path), help="A run's config.json to repeat, or to start from.")
+@click.option("--config", type=UserPath(), help="A run's config.json to repeat, or to start from.")
 @click.option("--steps", type=click.IntRange(1), help="How many steps.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The seed of the run.  [default: 0]")
 @set_option("Change a setting, such as loss.beta=0.2, batch_size=128 or loss=NAME; see --dry-run for all.")
