@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -79,4 +80,14 @@ def _collection(data_root: Path | None, source: Path | None, recipe: Recipe) -> 
         folder=store_folder(root, LAYOUT.name, label),
         path=path if path is not None and path.exists() else None,
         fetch=fetch if source is None else f"there is no folder or archive {path}",
+        words=_words(path if source is not None else None, recipe),
     )
+
+
+def _words(source: Path | None, recipe: Recipe) -> str:
+    """What follows `zoo data prepare image_folder` for this source and recipe: what is not the default."""
+    given = {"size": recipe.size, "crop": recipe.crop, "grayscale": recipe.grayscale}
+    usual = {"size": 64, "crop": "square", "grayscale": False}
+    words = [f"{name}={str(value).lower()}" for name, value in given.items() if value != usual[name]]
+    words = ([] if source is None else [f"source={source}"]) + words
+    return "".join(f" --set {shlex.quote(word)}" for word in words)

@@ -14,6 +14,7 @@ from ibgan_plugin.adapters.preparation import Layout, prepare
 from ibgan_plugin.adapters.recipe import Recipe
 from ibgan_plugin.adapters.sources import ARCHIVES, source
 from ibgan_plugin.adapters.store import ARRAY, PREPARED, RECORD, Store
+from zoo import terminal
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Collection:
     """One dataset of image files, prepared in one way.
 
     `folder` is its store's; `path` the folder or archive that the images are in, None where there is none; `prefix`
-    stands before the names in a folder, as in an archive; `fetch` says what to get and where to put it.
+    stands before the names in a folder, as in an archive; `fetch` says what to get and where to put it; `words` are
+    those that follow `zoo data prepare NAME` for this preparation.
     """
 
     layout: Layout
@@ -72,6 +74,12 @@ class Collection:
     path: Path | None
     fetch: str
     prefix: str = ""
+    words: str = ""
+
+    @property
+    def prepare_command(self) -> str:
+        """What to type to make the store."""
+        return f"zoo data prepare {self.layout.name}{self.words}"
 
     def open(self) -> Photographs:
         """Open the prepared store, whether or not the files it was made from are still there; else prepare it.
@@ -79,6 +87,11 @@ class Collection:
         DataError where there is neither a store nor the files, or where these are not whole.
         """
         store = self._prepared()
+        if store is not None and self._has_changed(store):
+            terminal.warn(
+                f"{self.path} has changed since its {len(store):,} images were prepared, which are used; "
+                f"{self.prepare_command} makes them anew"
+            )
         return Photographs(self.layout.name, self._make() if store is None else store)
 
     def prepare(self) -> Path:
@@ -90,12 +103,14 @@ class Collection:
     def info(self) -> dict[str, Any]:
         """Tell what is there and what is missing, as plain JSON values."""
         store = self._prepared()
-        if store is not None:
+        if store is not None and self._has_changed(store):
+            note = f"ready, but the files have changed since: `{self.prepare_command}` makes it anew"
+        elif store is not None:
             note = "ready"
         elif self.path is not None:
-            note = f"prepared on first use or by `zoo data prepare {self.layout.name}`"
+            note = f"prepared on first use or by `{self.prepare_command}`"
         else:
-            note = f"fetch what is missing, then run `zoo data prepare {self.layout.name}`"
+            note = f"fetch what is missing, then run `{self.prepare_command}`"
         return {
             "name": self.layout.name,
             "ready": store is not None,
@@ -119,6 +134,19 @@ class Collection:
         made_from = store.record["made_from"]
         fits = store.rows.shape[1:] == self.recipe.image_shape and isinstance(made_from.get("source"), str)
         return store if fits and made_from.get("recipe") == self.recipe.record() else None
+
+    def _has_changed(self, store: Store) -> bool:
+        """Whether the files are not those of the store any more. Asked of a person's own images alone: published ones
+        stay as they are, and so many take seconds to list.
+        """
+        if self.path is None or self.layout.published is not None:
+            return False
+        try:
+            now = source(self.path, self.prefix).identity()
+        except DataError:  # the store is whole all the same
+            return False
+        made_from = store.record["made_from"]
+        return any(made_from.get(key) != value for key, value in now.items() if key != "source")  # it may be moved
 
     def _make(self) -> Store:
         if self.path is None:

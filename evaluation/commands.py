@@ -31,12 +31,12 @@ _DOCUMENTS = (".pdf", ".svg")
 _CHUNK = 256  # images generated at a time
 
 
-@click.command("sample")
+@click.command("sample", short_help="Generate images, as one grid or as PNG files.")
 @model_argument
 @checkpoint_argument
 @click.option("--num", type=click.IntRange(1, 1_000_000), default=64, show_default=True, help="How many images.")
 @seed_option
-@click.option("--out", required=True, type=UserPath(), help="A picture or .pdf (a grid), or a folder of PNGs.")
+@click.option("--out", required=True, type=UserPath(), help="A picture, .pdf or .svg (a grid), or a folder of PNGs.")
 @device_option
 def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: str) -> None:
     """Generate images: a grid in one picture, or a folder of PNG files.
@@ -79,10 +79,10 @@ def _write_images(model: Any, num: int, seed: int, out: Path) -> None:
             progress.advance(len(images))
 
 
-@click.command("traverse")
+@click.command("traverse", short_help="Draw a latent traversal, a row per r_i.")
 @model_argument
 @checkpoint_argument
-@click.option("--out", required=True, type=UserPath(), help="A .png, a .pdf, or a .gif that moves.")
+@click.option("--out", required=True, type=UserPath(), help="A picture, .pdf or .svg, or a .gif that moves.")
 @click.option("--bases", type=click.IntRange(1, 16), help="How many base codes, of generated images.  [default: 1]")
 @click.option("--images", metavar="I,J,..", help="Take the base codes from these images of the run's dataset instead.")
 @click.option(
@@ -130,7 +130,7 @@ def traverse(
     terminal.out(str(out))
 
 
-@click.command("plot")
+@click.command("plot", short_help="Plot the bounds, KLs and scores of a run.")
 @click.argument("run", type=UserPath())
 @click.option("--out", type=UserPath(), help="The folder to write to.  [default: the run's figures/]")
 def plot(run: Path, out: Path | None) -> None:
@@ -146,7 +146,7 @@ def plot(run: Path, out: Path | None) -> None:
         terminal.out(str(path))
 
 
-@click.command("report")
+@click.command("report", short_help="Make one page of one run or several.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option(
     "--out",

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, UsageError, shown, unknown
 from zoo.plugins import Plugin, PluginManager
-from zoo.specs import KINDS, Spec
+from zoo.specs import KINDS, MetricSpec, Spec
 
 S = TypeVar("S", bound=Spec)
 
@@ -56,7 +56,11 @@ class Registry:
                 if not {"", str(Path.cwd())} & set(sys.path):  # as `python -m` has it; last, so that it shadows nothing
                     sys.path.append(str(Path.cwd()))
             target = resolve(name)
-            return target if isinstance(target, kind) else kind(name, name, "named by its import path")
+            if isinstance(target, kind):
+                return target
+            # What a metric needs of a dataset nobody said; one that needs factors tells so itself.
+            needs: dict[str, Any] = {"needs_factors": False} if kind is MetricSpec else {}
+            return kind(name, name, "named by its import path", **needs)
         message = unknown(SINGULAR[plural], name, self.names(plural))
         if ":" in name:
             message += (

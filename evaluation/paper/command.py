@@ -26,7 +26,7 @@ def _comma_separated(ctx: click.Context, param: click.Parameter, value: str | No
     return tuple(filter(None, (word.strip() for word in (value or "").split(","))))
 
 
-@click.command("reproduce")
+@click.command("reproduce", short_help="Train and score what the paper's tables show.")
 @click.argument("what", type=click.Choice(_WHAT))
 @click.option("--steps", type=click.IntRange(1), help="Train every run for so many steps.  [default: the presets']")
 @click.option(
@@ -52,8 +52,9 @@ def reproduce(
 ) -> int:
     """Train and score what a table or figure of the IB-GAN paper shows, and print ours beside the paper's.
 
-    The presets train each run for 150,000 to 1,000,000 steps; --dry-run tells what that costs, --steps shortens all
-    runs. What this machine lacks (datasets that have to be fetched, the network of FID) is left out and said.
+    The presets train each run for 150,000 to 1,000,000 steps; --dry-run --measure tells what that costs, --steps
+    shortens all runs. What this machine lacks (datasets that have to be fetched, the network of FID) is left out and
+    said.
     """
     from ibgan_plugin.evaluation.paper import shipped
 

@@ -155,6 +155,29 @@ def test_a_folder_of_any_images(tmp_path: Path) -> None:
     ]
 
 
+def test_images_that_changed_since_are_told_until_they_are_prepared_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my faces"
+    put_folder(folder, {f"{number}.png": picture(number, 64, 64, "PNG") for number in range(3)})
+    assert len(image_folder(tmp_path, source=folder, size=32)) == 3
+    capsys.readouterr()
+    assert len(image_folder(tmp_path, source=folder, size=32)) == 3
+    assert capsys.readouterr().err == ""
+    put_folder(folder, {"3.png": picture(3, 64, 64, "PNG")})
+    assert len(image_folder(tmp_path, source=folder, size=32)) == 3
+    command = f"zoo data prepare image_folder --set 'source={folder}' --set size=32"
+    told = f"{folder} has changed since its 3 images were prepared, which are used; {command} makes them anew"
+    assert capsys.readouterr().err == f"warning: {told}\n"
+    note = folder_module.info(tmp_path, source=folder, size=32)["note"]
+    assert note == f"ready, but the files have changed since: `{command}` makes it anew"
+    folder_module.prepare(tmp_path, source=folder, size=32)
+    assert len(image_folder(tmp_path, source=folder, size=32)) == 4
+    shutil.rmtree(folder)  # not needed any more
+    assert len(image_folder(tmp_path, source=folder, size=32)) == 4
+    assert "has changed" not in capsys.readouterr().err
+
+
 def test_settings_give_stores_of_their_own(tmp_path: Path) -> None:
     put_zip(tmp_path / "celeba", celeba_files(8))
     first = celeba(tmp_path)

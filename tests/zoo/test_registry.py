@@ -97,6 +97,7 @@ def test_an_import_path_that_was_typed(registry: Registry) -> None:
     spec = registry.spec(DatasetSpec, "json:loads")
     assert (spec.name, spec.target, type(spec)) == ("json:loads", "json:loads", DatasetSpec)
     assert registry.spec(MetricSpec, f"{__name__}:A_SPEC").target == f"{__name__}:A_SPEC"  # of another kind: the target
+    assert not registry.spec(MetricSpec, "json:loads").needs_factors  # it is asked, and may say so itself
 
 
 def test_an_import_path_to_a_spec_is_that_spec(registry: Registry) -> None:

@@ -479,6 +479,19 @@ def test_what_does_not_go_together_leaves_nothing_behind(
     assert train(tmp_path / "run", IMAGES, steps=1).steps() == [1]
 
 
+def test_a_run_is_resumed_without_naming_its_dataset(cli: Callable[..., Any], drawn: Path, run_copy: Path) -> None:
+    """As the line says that a signal leaves behind: --resume --out RUN."""
+    words = ["train", "ibgan", "--resume", "--out", run_copy, "--data-root", drawn]
+    assert cli(*words, "--steps", "7").out == f"{run_copy}\n"
+    assert RunDirectory(run_copy).steps()[-1] == 7
+    document = json.loads((run_copy / "config.json").read_text())
+    (run_copy / "config.json").write_text(json.dumps(document | {"dataset": "somebodys:code"}))
+    told = "unknown dataset 'somebodys:code'; there are: "
+    outcome = cli(*words, "--steps", "8")
+    assert (outcome.code, outcome.error.startswith(told)) == (2, True)
+    assert outcome.error.endswith("type the name yourself, a dataset's as --dataset)")
+
+
 def test_a_checkpoint_is_no_run_to_go_on_with(
     train: Callable[..., RunDirectory], run_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

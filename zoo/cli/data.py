@@ -63,8 +63,8 @@ def _called(where: str, name: str, data_root: Path | None, words: tuple[str, ...
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_shown(part)}" for key, part in value.items())
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and value:
         return "\n".join(map(_shown, value)) if any(isinstance(part, dict | str) for part in value) else str(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return "–" if value in (None, [], ()) else f"{value:,}" if isinstance(value, int) else str(value)

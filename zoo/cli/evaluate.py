@@ -23,7 +23,7 @@ from zoo.settings import listed
 from zoo.specs import MetricSpec, ModelSpec
 
 
-@click.command("eval")
+@click.command("eval", short_help="Score a checkpoint with metrics.")
 @model_argument
 @checkpoint_argument
 @click.option("--metrics", required=True, metavar="A,B", help="The metrics, separated by commas; see zoo list metrics.")

@@ -12,7 +12,7 @@ from zoo.registry import default_registry
 from zoo.specs import KINDS, ModelSpec
 
 
-@click.command("list")
+@click.command("list", short_help="List models, datasets, metrics and more.")
 @click.argument("kind", type=click.Choice(list(KINDS)), required=False)
 @json_option
 def list_names(kind: str | None, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def list_names(kind: str | None, as_json: bool) -> None:
         terminal.table([kind, "", "plugin"], rows)
 
 
-@click.command("plugins")
+@click.command("plugins", short_help="List the plugins, and what is wrong with one.")
 @json_option
 def plugins(as_json: bool) -> None:
     """List the plugins: where each comes from, what it adds, whether it works."""

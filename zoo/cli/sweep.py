@@ -52,7 +52,7 @@ def sweep_options(command: F) -> F:
     return command
 
 
-@click.command("sweep")
+@click.command("sweep", short_help="Train and score many runs, as a TOML file says.")
 @click.argument("spec", type=UserPath())
 @click.option("--out", type=UserPath(), help="The sweep's folder.  [default: runs/NAME of the file]")
 @sweep_options

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.command("train")
 @model_argument
 @click.option(
-    "--dataset", type=RegisteredName("datasets"), help="The dataset to train on.  [default: that of --config]"
+    "--dataset",
+    type=RegisteredName("datasets"),
+    help="The dataset to train on.  [default: that of --config, or of the run resumed]",
 )
 @click.option("--out", type=UserPath(), help="The run directory.  [default: runs/MODEL-DATASET-NNN]")
 @click.option("--preset", metavar="NAME", help="The settings to start from.  [default: the dataset's]")
@@ -29,9 +31,17 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1), help="How many steps.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The seed of the run.  [default: 0]")
 @set_option("Change a setting, such as loss.beta=0.2, batch_size=128 or loss=NAME; see --dry-run for all.")
-@click.option("--eval-every", type=click.IntRange(0), help="Evaluate every N steps.  [default: 0, never]")
+@click.option(
+    "--eval-every",
+    type=click.IntRange(0),
+    help="Score every N steps by --set eval_metrics=A,B (factorvae).  [default: 0, never]",
+)
 @click.option("--save-every", type=click.IntRange(0), help="Write a checkpoint every N steps.  [default: 5000]")
-@click.option("--keep", type=click.IntRange(0), help="Keep the newest N checkpoints, and the best.  [default: 0, all]")
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    help="Keep the newest N checkpoints, and the best by the first of eval_metrics.  [default: 0, all]",
+)
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="What to compute in.  [default: auto]")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in --out.")
@@ -57,16 +67,16 @@ def train(
     if resume and config is not None:
         raise UsageError("--resume goes on with the run's own configuration; leave --config out")
     base = _to_start_from(config) if config else None
-    if dataset is None and base is not None:
-        registry.spec(DatasetSpec, base.dataset, typed=False)  # a file names no code to import
-        dataset = base.dataset
+    if resume and out is None:
+        raise UsageError("--resume needs --out, the run to go on with")
+    stored = RunDirectory(out).config if resume and out is not None and RunDirectory(out).exists() else None
+    if dataset is None and (base or stored) is not None:
+        dataset = (base or stored).dataset
+        registry.spec(DatasetSpec, dataset, typed=False)  # a file names no code to import
     if dataset is None:
         raise UsageError("Missing option '--dataset'; see zoo train --help")
     typed = {key: value for key, value in options.items() if value is not None}
-    if resume and out is None:
-        raise UsageError("--resume needs --out, the run to go on with")
-    if resume and out is not None and RunDirectory(out).exists():
-        stored = RunDirectory(out).config
+    if stored is not None:
         resolved = resumed_config(registry, stored, model, dataset, preset=preset, typed=typed, words=words)
     else:
         resolved = resolve_config(registry, model, dataset, preset=preset, base=base, typed=typed, words=words)
