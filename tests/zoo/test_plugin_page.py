@@ -60,3 +60,39 @@ def test_its_commands(cli: Callable[..., Any], installed: None, one_thread: None
     np.testing.assert_array_equal(np.load(tmp_path / "squares.npy"), images)
     assert printed["draw-square"].splitlines() == ["####" + "." * 12] * 4 + ["." * 16] * 12
     assert "drawn in memory" in printed["data"]
+
+
+def test_what_it_shows_without_a_plugin(
+    cli: Callable[..., Any],
+    documented: Path,
+    one_thread: None,
+    tmp_path: Path,
+    small_words: tuple[str, ...],
+    drawn: Path,
+) -> None:
+    """In a file of the current folder. Of the 480,000 images of 3D Shapes, fewer values make a few."""
+    text = (documented / "mine.py").read_text()
+    (tmp_path / "mine.py").write_text(text.replace("(10, 10, 10, 8, 4, 15)", "(2, 2, 3, 2, 2, 2)"))
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 64, 64, 3), dtype=np.uint8)
+    np.save(tmp_path / "shapes3d.npy", pixels)
+    section = PAGE[PAGE.index("## Without a plugin") : PAGE.index("## A plugin")]
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^zoo .*$", section, re.MULTILINE)]
+    here = ("--data-root", drawn)
+    briefly = (
+        ("--steps", "2", *small_words, *here),
+        ("--steps", "3", *here),
+        ("--json", "--set", "mi_bounds.num=8", *here),
+        ("--steps", "2", "--set", "batch_size=4"),
+        ("--json", "--set", "factorvae.votes=20", "--set", "mig.num_train=100"),
+    )
+    found = []
+    for words, more in zip(commands, briefly, strict=True):
+        outcome = cli(*words, *more)
+        assert outcome.code == 0, outcome.err
+        found.append(outcome.out)
+    log = json.loads((tmp_path / "runs/capacity/metrics.jsonl").read_text().splitlines()[-1])
+    assert log["off_capacity"] == pytest.approx(abs(log["mi_upper"] - 4), abs=1e-4)
+    scores = json.loads(found[2])["metrics"]
+    model = zoo.load("ibgan", tmp_path / "runs/capacity")
+    assert scores["mine:brightness"]["score"] == pytest.approx(float(model.generate(64, seed=0).mean()), abs=1e-6)
+    assert json.loads(found[4])["metrics"].keys() == {"factorvae", "mig"}
