@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ibgan_plugin.adapters.photographs import Collection, Photographs, find, store_folder, where_to_put
+from ibgan_plugin.adapters.photographs import Collection, Photographs, find, prepare_command, store_folder, where_to_put
 from ibgan_plugin.adapters.preparation import Layout
 from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
 from zoo.data_root import data_root as resolved
@@ -48,6 +48,7 @@ def missing_faces(names: Sequence[str], path: Path) -> Iterator[str]:
             yield f"{STEM}/{number:06d}.jpg"
 
 
+USUAL = Recipe(size=64, crop=148)
 LAYOUT = Layout(
     name="celeba",
     wanted=lambda name: _FACE.fullmatch(name) is not None,
@@ -57,7 +58,7 @@ LAYOUT = Layout(
 )
 
 
-def celeba(data_root: Path | None = None, *, size: Size = 64, crop: Crop = 148) -> Photographs:
+def celeba(data_root: Path | None = None, *, size: Size = USUAL.size, crop: Crop = USUAL.crop) -> Photographs:
     """Return CelebA, prepared where it is not yet.
 
     `crop` is the side of a centred square cut out of the 178x218 pixels before they are resized to `size`; "square" is
@@ -67,12 +68,12 @@ def celeba(data_root: Path | None = None, *, size: Size = 64, crop: Crop = 148) 
     return _collection(data_root, Recipe(size, crop)).open()
 
 
-def prepare(data_root: Path | None = None, *, size: Size = 64, crop: Crop = 148) -> Path:
+def prepare(data_root: Path | None = None, *, size: Size = USUAL.size, crop: Crop = USUAL.crop) -> Path:
     """Make the store, anew where the publisher's files have changed since; return its folder."""
     return _collection(data_root, Recipe(size, crop)).prepare()
 
 
-def info(data_root: Path | None = None, *, size: Size = 64, crop: Crop = 148) -> dict[str, Any]:
+def info(data_root: Path | None = None, *, size: Size = USUAL.size, crop: Crop = USUAL.crop) -> dict[str, Any]:
     """Tell what is there and what is missing, as plain JSON values."""
     return _collection(data_root, Recipe(size, crop)).info()
 
@@ -88,6 +89,7 @@ def _collection(data_root: Path | None, recipe: Recipe) -> Collection:
             f"fetch {STEM}.zip from {PAGE} and {where_to_put(root, LAYOUT.name, STEM)}; "
             f"{PARTITION} beside it, which may be left out, lets missing images be named"
         ),
+        prepare_command=prepare_command(LAYOUT.name, recipe, USUAL, data_root),
         prefix=f"{STEM}/",
     )
 

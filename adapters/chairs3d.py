@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ibgan_plugin.adapters.photographs import Collection, Photographs, find, store_folder, where_to_put
+from ibgan_plugin.adapters.photographs import Collection, Photographs, find, prepare_command, store_folder, where_to_put
 from ibgan_plugin.adapters.preparation import Layout
 from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
 from zoo.data_root import data_root as resolved
@@ -39,6 +39,7 @@ def missing_views(names: Sequence[str], _: Path) -> Iterator[str]:
             yield f"{chair}/renders/image_{view}_*.png"
 
 
+USUAL = Recipe(size=64, crop=None, grayscale=True)
 LAYOUT = Layout(
     name="chairs3d",
     wanted=lambda name: _VIEW.fullmatch(name) is not None,
@@ -49,7 +50,11 @@ LAYOUT = Layout(
 
 
 def chairs3d(
-    data_root: Path | None = None, *, size: Size = 64, crop: Crop = None, grayscale: bool = True
+    data_root: Path | None = None,
+    *,
+    size: Size = USUAL.size,
+    crop: Crop = USUAL.crop,
+    grayscale: bool = USUAL.grayscale,
 ) -> Photographs:
     """Return 3D Chairs, prepared where it is not yet.
 
@@ -59,13 +64,23 @@ def chairs3d(
     return _collection(data_root, Recipe(size, crop, grayscale)).open()
 
 
-def prepare(data_root: Path | None = None, *, size: Size = 64, crop: Crop = None, grayscale: bool = True) -> Path:
+def prepare(
+    data_root: Path | None = None,
+    *,
+    size: Size = USUAL.size,
+    crop: Crop = USUAL.crop,
+    grayscale: bool = USUAL.grayscale,
+) -> Path:
     """Make the store, anew where the publisher's files have changed since; return its folder."""
     return _collection(data_root, Recipe(size, crop, grayscale)).prepare()
 
 
 def info(
-    data_root: Path | None = None, *, size: Size = 64, crop: Crop = None, grayscale: bool = True
+    data_root: Path | None = None,
+    *,
+    size: Size = USUAL.size,
+    crop: Crop = USUAL.crop,
+    grayscale: bool = USUAL.grayscale,
 ) -> dict[str, Any]:
     """Tell what is there and what is missing, as plain JSON values."""
     return _collection(data_root, Recipe(size, crop, grayscale)).info()
@@ -79,5 +94,6 @@ def _collection(data_root: Path | None, recipe: Recipe) -> Collection:
         folder=store_folder(root, LAYOUT.name, recipe.label),
         path=find(root, LAYOUT.name, [STEM]),
         fetch=f"fetch {STEM}.tar from {PAGE} and {where_to_put(root, LAYOUT.name, STEM)}",
+        prepare_command=prepare_command(LAYOUT.name, recipe, USUAL, data_root),
         prefix=f"{STEM}/",
     )

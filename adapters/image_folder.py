@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
-from ibgan_plugin.adapters.photographs import Collection, Photographs, find, store_folder
+from ibgan_plugin.adapters.photographs import Collection, Photographs, find, prepare_command, store_folder
 from ibgan_plugin.adapters.preparation import Layout
 from ibgan_plugin.adapters.recipe import Crop, Recipe, Size
 from ibgan_plugin.adapters.sources import ARCHIVES
@@ -18,6 +17,7 @@ from zoo.untrusted import user_path
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
+USUAL = Recipe(size=64, crop="square", grayscale=False)
 LAYOUT = Layout(name="image_folder", wanted=lambda name: name.lower().endswith(ENDINGS))
 
 
@@ -25,9 +25,9 @@ def image_folder(
     data_root: Path | None = None,
     *,
     source: Path | None = None,
-    size: Size = 64,
-    crop: Crop = "square",
-    grayscale: bool = False,
+    size: Size = USUAL.size,
+    crop: Crop = USUAL.crop,
+    grayscale: bool = USUAL.grayscale,
 ) -> Photographs:
     """Return the images of a folder, its subfolders included, or of an archive, prepared where they are not yet.
 
@@ -42,9 +42,9 @@ def prepare(
     data_root: Path | None = None,
     *,
     source: Path | None = None,
-    size: Size = 64,
-    crop: Crop = "square",
-    grayscale: bool = False,
+    size: Size = USUAL.size,
+    crop: Crop = USUAL.crop,
+    grayscale: bool = USUAL.grayscale,
 ) -> Path:
     """Make the store, anew where the files have changed since; return its folder."""
     return _collection(data_root, source, Recipe(size, crop, grayscale)).prepare()
@@ -54,9 +54,9 @@ def info(
     data_root: Path | None = None,
     *,
     source: Path | None = None,
-    size: Size = 64,
-    crop: Crop = "square",
-    grayscale: bool = False,
+    size: Size = USUAL.size,
+    crop: Crop = USUAL.crop,
+    grayscale: bool = USUAL.grayscale,
 ) -> dict[str, Any]:
     """Tell what is there and what is missing, as plain JSON values."""
     return _collection(data_root, source, Recipe(size, crop, grayscale)).info()
@@ -80,14 +80,5 @@ def _collection(data_root: Path | None, source: Path | None, recipe: Recipe) -> 
         folder=store_folder(root, LAYOUT.name, label),
         path=path if path is not None and path.exists() else None,
         fetch=fetch if source is None else f"there is no folder or archive {path}",
-        words=_words(path if source is not None else None, recipe),
+        prepare_command=prepare_command(LAYOUT.name, recipe, USUAL, data_root, None if source is None else path),
     )
-
-
-def _words(source: Path | None, recipe: Recipe) -> str:
-    """What follows `zoo data prepare image_folder` for this source and recipe: what is not the default."""
-    given = {"size": recipe.size, "crop": recipe.crop, "grayscale": recipe.grayscale}
-    usual = {"size": 64, "crop": "square", "grayscale": False}
-    words = [f"{name}={str(value).lower()}" for name, value in given.items() if value != usual[name]]
-    words = ([] if source is None else [f"source={source}"]) + words
-    return "".join(f" --set {shlex.quote(word)}" for word in words)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -64,8 +65,8 @@ class Collection:
     """One dataset of image files, prepared in one way.
 
     `folder` is its store's; `path` the folder or archive that the images are in, None where there is none; `prefix`
-    stands before the names in a folder, as in an archive; `fetch` says what to get and where to put it; `words` are
-    those that follow `zoo data prepare NAME` for this preparation.
+    stands before the names in a folder, as in an archive; `fetch` says what to get and where to put it;
+    `prepare_command` is what to type for this preparation.
     """
 
     layout: Layout
@@ -73,13 +74,8 @@ class Collection:
     folder: Path
     path: Path | None
     fetch: str
+    prepare_command: str
     prefix: str = ""
-    words: str = ""
-
-    @property
-    def prepare_command(self) -> str:
-        """What to type to make the store."""
-        return f"zoo data prepare {self.layout.name}{self.words}"
 
     def open(self) -> Photographs:
         """Open the prepared store, whether or not the files it was made from are still there; else prepare it.
@@ -157,6 +153,17 @@ class Collection:
         if store is not None:
             return str(store.record["made_from"]["source"])
         return None if self.path is None else str(self.path)
+
+
+def prepare_command(
+    name: str, recipe: Recipe, usual: Recipe, data_root: Path | None, source: Path | None = None
+) -> str:
+    """Return what to type to prepare a dataset so; what is as usual is left out."""
+    given, defaults = asdict(recipe), asdict(usual)
+    words = [] if source is None else [f"source={source}"]
+    words += [f"{key}={str(value).lower()}" for key, value in given.items() if value != defaults[key]]
+    root = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
+    return f"zoo data prepare {name}" + "".join(f" --set {shlex.quote(word)}" for word in words) + root
 
 
 def store_folder(root: Path, name: str, label: str) -> Path:

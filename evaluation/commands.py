@@ -147,7 +147,7 @@ def plot(run: Path, out: Path | None) -> None:
 
 
 @click.command("report", short_help="Make one page of one run or several.")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", type=UserPath(), nargs=-1, required=True, metavar="RUN...")
 @click.option(
     "--out",
     type=UserPath(),
@@ -160,7 +160,7 @@ def plot(run: Path, out: Path | None) -> None:
 @run_dataset_option
 @data_root_option
 def report(
-    runs: tuple[str, ...],
+    runs: tuple[Path, ...],
     out: Path | None,
     images: int,
     steps: int,

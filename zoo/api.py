@@ -97,7 +97,7 @@ def load_metric(name: str) -> Callable[..., dict[str, Any]]:
 
 def train(
     model: str,
-    dataset: str,
+    dataset: str | None = None,
     *,
     out: str | Path,
     preset: str | None = None,
@@ -112,7 +112,8 @@ def train(
 
     `settings` takes what `--set` takes, as a dict (`{"loss.beta": 0.2}` or `{"loss": {"beta": 0.2}}`); `options` the
     other run settings (`batch_size`, `save_every`, `eval_every`, `device`, `precision`, ...). With `resume` the run's
-    own configuration holds, and what is given here may differ only in how long it goes on and what it writes.
+    own configuration holds, its dataset included, and what is given here may differ only in how long it goes on, on
+    which device, what it writes, and where the dataset's files are.
     """
     from zoo.config import resolve_config, resumed_config
     from zoo.run import RunDirectory
@@ -126,6 +127,8 @@ def train(
     run = RunDirectory(user_path(out))
     if resume and run.exists():
         config = resumed_config(registry, run.config, model, dataset, preset=preset, typed=typed)
+    elif dataset is None:
+        raise UsageError(f"zoo.train({model!r}) needs a dataset, or resume=True and out= a run that is there")
     else:
         config = resolve_config(registry, model, dataset, preset=preset, typed=typed)
     return run_training(registry, config, run.path, resume=resume, data_root=Path(data_root) if data_root else None)
@@ -144,8 +147,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a checkpoint and return the dict that `zoo eval --json` prints; metrics that failed are in `errors`.
 
-    `metrics` are names, in a list or with commas between them. `dataset` is the run's own, needed where that is one
-    given by its import path.
+    `metrics` are names, in a list or with commas between them; `settings` are theirs, by name, and under "dataset"
+    those that say where the dataset's files are now. `dataset` is the run's own, needed where that is one given by its
+    import path.
     """
     from zoo.evaluating import evaluate as run_evaluation
     from zoo.settings import listed

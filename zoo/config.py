@@ -120,7 +120,7 @@ def resolve_config(
     return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
 
 
-# What may differ when a run is resumed: how long it goes on and what it writes, not what it computes.
+# What may differ when a run is resumed, beside where files lie: how long it goes on, where, and what it writes.
 RESUMABLE = frozenset({"steps", "log_every", "save_every", "eval_every", "eval_metrics", "keep", "keep_best", "device"})
 
 
@@ -128,7 +128,7 @@ def resumed_config(
     registry: Registry,
     stored: RunConfig,
     model: str,
-    dataset: str,
+    dataset: str | None = None,
     *,
     preset: str | None = None,
     typed: Mapping[str, Any] | None = None,
@@ -136,8 +136,11 @@ def resumed_config(
 ) -> RunConfig:
     """Return the configuration to resume a run with: the stored one, with what was typed if that may change.
 
+    `dataset` is the run's own, needed where that is one given by its import path: a file names no code to import.
     Raises UsageError for a typed value that would make it another run.
     """
+    if dataset is None:
+        dataset = registry.spec(DatasetSpec, stored.dataset, typed=False).name
     for what, ours, theirs in (("model", stored.model, model), ("dataset", stored.dataset, dataset)):
         if ours != theirs:
             raise UsageError(f"the run to resume has {what} {ours!r}, not {theirs!r}; leave --resume out for a new run")
@@ -148,7 +151,7 @@ def resumed_config(
     words = [word for word in words if word != "precision=auto"]
     config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
     before = {key: value for key, value, _ in stored.rows()}
-    places = _paths_of(registry, dataset)
+    places = {f"dataset.{name}" for name in dataset_paths(registry, dataset)}
     for key, value, source in config.rows():
         if key in RESUMABLE or key in places or key.rpartition(".")[0] in config.eval_metrics:
             continue
@@ -161,13 +164,13 @@ def resumed_config(
     return config
 
 
-def _paths_of(registry: Registry, dataset: str) -> set[str]:
+def dataset_paths(registry: Registry, dataset: str, *, typed: bool = True) -> set[str]:
     """The dataset's settings that are paths: files may be moved, and whether they are still the same images is seen
     when they are opened.
     """
-    declared = settings.settings_of(resolve(registry.spec(DatasetSpec, dataset).target))
+    declared = settings.settings_of(resolve(registry.spec(DatasetSpec, dataset, typed=typed).target))
     kinds = {name: {setting.annotation, *get_args(setting.annotation)} for name, setting in declared.items()}
-    return {f"dataset.{name}" for name, kind in kinds.items() if Path in kind}
+    return {name for name, kind in kinds.items() if Path in kind}
 
 
 def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | None:

@@ -58,18 +58,24 @@ class Backend:
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Convolutions of CUDA in float32 proper, whatever the program has set; its setting is put back."""
-    convolutions = getattr(torch.backends.cudnn, "conv", None)
-    if convolutions is None or not hasattr(convolutions, "fp32_precision"):  # an older torch
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-        return
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
+    """Convolutions of CUDA in float32 proper, whatever the program has set; its setting is put back.
+
+    torch has an older switch and newer ones, and refuses to read the older where the newer differ among themselves: all
+    are set.
+    """
+    cudnn = torch.backends.cudnn
+    parts = [part for name in ("conv", "rnn") if hasattr(part := getattr(cudnn, name, None), "fp32_precision")]
+    before = [part.fp32_precision for part in parts]
+    older = before[0] == "tf32" if parts else cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    for part in parts:
+        part.fp32_precision = "ieee"
     try:
         yield
     finally:
-        convolutions.fp32_precision = before
+        cudnn.allow_tf32 = older
+        for part, precision in zip(parts, before, strict=True):
+            part.fp32_precision = precision
 
 
 def _device(name: str) -> torch.device:

@@ -31,11 +31,13 @@ def evaluate(
     """Score a checkpoint; return the document that `zoo eval --json` prints, and append it to evaluations.jsonl.
 
     The dataset is the one it was trained on. `dataset_name` is its name where a person typed it, as an import path
-    must be.
+    must be; under "dataset" the settings may say where its files are now.
     """
-    wanted = check_metrics(registry, metrics, metric_settings or {})
+    given = dict(metric_settings or {})
+    places = given.pop("dataset", {})
+    wanted = check_metrics(registry, metrics, given)
     loaded = load_checkpoint(registry, model_name, checkpoint, device=device)
-    dataset = loaded.open_dataset(registry, data_root, dataset_name)
+    dataset = loaded.open_dataset(registry, data_root, dataset_name, **places)
     began = time.monotonic()
     results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted, data_root)
     seconds = round(time.monotonic() - began, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.building import build_dataset, build_model, load_weights
-from zoo.config import RunConfig
+from zoo.config import RunConfig, dataset_paths
 from zoo.device import Backend
 from zoo.errors import CheckpointError, UnknownNameError, UsageError, shown, unknown
 from zoo.registry import Registry, resolve
@@ -33,13 +33,28 @@ class Loaded:
     step: int
     run: RunDirectory | None
 
-    def open_dataset(self, registry: Registry, data_root: Path | None, typed: str | None = None) -> Dataset:
+    def open_dataset(
+        self, registry: Registry, data_root: Path | None, typed: str | None = None, **places: Any
+    ) -> Dataset:
         """Open the dataset that the model was trained on.
 
-        `typed` is its name where a person typed it, which alone may be an import path; UsageError if it is another's.
+        `typed` is its name where a person typed it, which alone may be an import path; `places` are those of its
+        settings that are paths, where its files lie elsewhere now. UsageError for another dataset or another setting,
+        and where weights that were passed on tell no more of a folder than its name.
         """
         self.refuse_other_dataset(typed)
-        values = self.config.settings.get("dataset", {})
+        paths = dataset_paths(registry, self.config.dataset, typed=typed is not None)
+        for name in places.keys() - paths:
+            others = f"only where its files are may be said anew ({', '.join(sorted(paths)) or 'it has none'})"
+            raise UsageError(f"dataset.{shown(name)[1:-1]} is that of {self.name}; {others}")
+        values = self.config.settings.get("dataset", {}) | places
+        for name in paths if self.run is None else ():
+            value = values.get(name)
+            if name not in places and isinstance(value, str) and not Path(value).is_absolute():
+                raise UsageError(
+                    f"{self.name} was trained on images of {shown(value)} and does not say where that was; name it: "
+                    f"--set dataset.{name}=PATH with zoo eval, load_dataset({name}=PATH) from Python"
+                )
         return build_dataset(registry, self.config.dataset, data_root, values, typed=typed is not None)
 
     def refuse_other_dataset(self, typed: str | None) -> None:

@@ -78,6 +78,8 @@ def train(
         if _due(config.eval_every, first) and not run.evaluated(first):  # killed between saving and evaluating
             evaluate_here(registry, run, config, model, dataset, first, data_root)
         if first >= config.steps:
+            if run.exists() and config.settings["dataset"] != run.config.settings.get("dataset"):  # files that moved
+                run.begin(config.model_copy(update={"made_by": run.config.made_by}))
             terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
             return run
         for difference in differences(run.config.made_by, backend, dataset) if first else ():

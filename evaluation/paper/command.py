@@ -12,6 +12,7 @@ from zoo import terminal
 from zoo.cli.options import UserPath
 from zoo.cli.sweep import perform, sweep_options, write_results
 from zoo.registry import default_registry
+from zoo.settings import listed
 
 if TYPE_CHECKING:
     from ibgan_plugin.evaluation.paper.shipped import Reproduction
@@ -23,7 +24,7 @@ _WHAT = ("table1", "table2", "fig3", "fig4")
 
 
 def _comma_separated(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(filter(None, (word.strip() for word in (value or "").split(","))))
+    return tuple(listed(value or ""))
 
 
 @click.command("reproduce", short_help="Train and score what the paper's tables show.")

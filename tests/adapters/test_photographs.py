@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -166,16 +167,29 @@ def test_images_that_changed_since_are_told_until_they_are_prepared_anew(
     assert capsys.readouterr().err == ""
     put_folder(folder, {"3.png": picture(3, 64, 64, "PNG")})
     assert len(image_folder(tmp_path, source=folder, size=32)) == 3
-    command = f"zoo data prepare image_folder --set 'source={folder}' --set size=32"
+    command = f"zoo data prepare image_folder --set 'source={folder}' --set size=32 --data-root {tmp_path}"
     told = f"{folder} has changed since its 3 images were prepared, which are used; {command} makes them anew"
     assert capsys.readouterr().err == f"warning: {told}\n"
     note = folder_module.info(tmp_path, source=folder, size=32)["note"]
     assert note == f"ready, but the files have changed since: `{command}` makes it anew"
-    folder_module.prepare(tmp_path, source=folder, size=32)
+    assert zoo.cli.run(shlex.split(command)[1:]) == 0
     assert len(image_folder(tmp_path, source=folder, size=32)) == 4
     shutil.rmtree(folder)  # not needed any more
     assert len(image_folder(tmp_path, source=folder, size=32)) == 4
     assert "has changed" not in capsys.readouterr().err
+
+
+def test_the_command_that_prepares_is_of_the_settings_asked_about(tmp_path: Path) -> None:
+    put_zip(tmp_path / "celeba", celeba_files(1))
+    noted = [celeba_module.info(tmp_path, **settings)["note"] for settings in ({}, {"crop": None, "size": 32})]
+    noted += [chairs_module.info(None)["note"], chairs_module.info(None, grayscale=False)["note"]]
+    commands = [note.partition("`")[2].rstrip("`") for note in noted]
+    assert commands == [
+        f"zoo data prepare celeba --data-root {tmp_path}",
+        f"zoo data prepare celeba --set size=32 --set crop=none --data-root {tmp_path}",
+        "zoo data prepare chairs3d",
+        "zoo data prepare chairs3d --set grayscale=false",
+    ]
 
 
 def test_settings_give_stores_of_their_own(tmp_path: Path) -> None:

@@ -70,7 +70,11 @@ def misbehaving(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         ([*TRAIN, "--device", "cuda:99"], 2, "device 'cuda:99' is not there: torch sees "),
         ([*TRAIN, "--epochs", "3"], 2, "No such option"),
         (["train", "ibgan"], 2, "Missing option '--dataset'; see zoo train --help"),
-        (["train", "ibgan", "--resume", "--out", "nowhere"], 2, "Missing option '--dataset'; see zoo train --help"),
+        (
+            ["train", "ibgan", "--resume", "--out", "nowhere"],
+            2,
+            "nowhere is no run to go on with; see zoo train --help",
+        ),
         (["train"], 2, "Missing argument 'MODEL'; see zoo train --help"),
         (["eval", "ibgan", "RUN"], 2, "Missing option '--metrics'"),
         (

@@ -65,27 +65,30 @@ def test_autocast_is_on_in_bf16_only() -> None:
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has the older switch only")
 @pytest.mark.parametrize("chosen", ["ieee", "tf32"])
 def test_without_tf32_whatever_the_program_chose(chosen: str) -> None:
-    convolutions = torch.backends.cudnn.conv
-    before = convolutions.fp32_precision
+    cudnn = torch.backends.cudnn
+    before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
     try:
-        convolutions.fp32_precision = chosen
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = chosen, "tf32"
         with without_tf32():
-            assert convolutions.fp32_precision == "ieee"
-        assert convolutions.fp32_precision == chosen
-    finally:
-        convolutions.fp32_precision = before
-
-
-def test_without_tf32_after_the_older_switch() -> None:
-    before = torch.backends.cudnn.allow_tf32
-    try:
-        for chosen in (True, False):
-            torch.backends.cudnn.allow_tf32 = chosen
-            with without_tf32():
+            assert (cudnn.conv.fp32_precision, cudnn.allow_tf32) == ("ieee", False)
+            with cudnn.flags(enabled=False):  # what others do inside
                 pass
-            assert torch.backends.cudnn.allow_tf32 is chosen
+        assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (chosen, "tf32")
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_without_tf32_after_the_older_switch(chosen: bool) -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    try:
+        cudnn.allow_tf32, cudnn.deterministic = chosen, True
+        with without_tf32():
+            assert (cudnn.allow_tf32, cudnn.deterministic) == (False, True)
+        assert cudnn.allow_tf32 is chosen
+    finally:
+        cudnn.allow_tf32, cudnn.deterministic = before
 
 
 def test_exact_is_float32_of_cuda_only(monkeypatch: pytest.MonkeyPatch) -> None:

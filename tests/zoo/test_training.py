@@ -25,6 +25,7 @@ MISBEHAVING = """
 import os, time
 import numpy as np
 import torch
+from pathlib import Path
 from ibgan_plugin.losses import IBGANLoss
 from ibgan_plugin.trainer import AdversarialTrainer
 
@@ -73,6 +74,10 @@ class ChannelsFirst(Floats):
 
 def floats(data_root=None):
     return Floats()
+
+def from_a_file(data_root=None, *, file: Path):
+    assert file.exists()
+    return NoFactors()
 
 def channels_first(data_root=None):
     return ChannelsFirst()
@@ -490,6 +495,26 @@ def test_a_run_is_resumed_without_naming_its_dataset(cli: Callable[..., Any], dr
     outcome = cli(*words, "--steps", "8")
     assert (outcome.code, outcome.error.startswith(told)) == (2, True)
     assert outcome.error.endswith("type the name yourself, a dataset's as --dataset)")
+
+
+def test_from_python_too(drawn: Path, run_copy: Path, tmp_path: Path) -> None:
+    run = zoo.train("ibgan", out=run_copy, steps=7, resume=True, data_root=drawn)
+    assert run.steps()[-1] == 7
+    with pytest.raises(UsageError, match=r"^zoo.train\('ibgan'\) needs a dataset, or resume=True and out= a run that"):
+        zoo.train("ibgan", out=tmp_path / "none", resume=True)
+
+
+def test_the_files_of_a_run_that_is_finished_can_be_named_anew(
+    train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).touch()
+    run = train(tmp_path / "run", "misbehaving:from_a_file", steps=1, **{"dataset.file": str(tmp_path / "here")})
+    (tmp_path / "here").unlink()
+    before = content(run.path, 1)
+    train(run.path, "misbehaving:from_a_file", resume=True, steps=1, **{"dataset.file": str(tmp_path / "there")})
+    assert run.config.settings["dataset"] == {"file": str(tmp_path / "there")}
+    assert (list(run.config.made_by), content(run.path, 1)) == (["from step 1"], before)
 
 
 def test_a_checkpoint_is_no_run_to_go_on_with(

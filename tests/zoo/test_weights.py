@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, UsageError
 from zoo.run import RunDirectory
 from zoo.weights import WeightsFile, write_weights
 
@@ -69,6 +71,48 @@ def test_of_a_folder_it_says_the_name_only(trained: Path, tmp_path: Path) -> Non
     out = write_weights(tmp_path / "small.safetensors", zoo.load("ibgan", trained), config, 6)
     assert WeightsFile.open(out).config.settings["dataset"] == {"source": "my faces", "size": 64, "grayscale": None}
     assert b"somebody" not in out.read_bytes()
+
+
+def test_images_that_only_have_a_name_are_named_anew(
+    cli: Callable[..., Any], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the same name in the current one may be of other images; only a person can say that it is it."""
+    (tmp_path / "faces").mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((64, 64), 80 * number, np.uint8)).save(tmp_path / "faces" / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    config = RunDirectory(trained).config
+    settings = config.settings | {"dataset": {"source": "/home/somebody/faces", "size": 64, "grayscale": True}}
+    config = config.model_copy(update={"dataset": "image_folder", "settings": settings})
+    out = write_weights(tmp_path / "small.safetensors", zoo.load("ibgan", trained), config, 6)
+    words = [
+        "eval",
+        "ibgan",
+        out,
+        "--metrics",
+        "mi_bounds",
+        "--set",
+        "mi_bounds.num=8",
+        "--data-root",
+        tmp_path,
+        "--json",
+    ]
+    refused = cli(*words)
+    told = f"{out} was trained on images of 'faces' and does not say where that was; name it: --set dataset.source=PATH"
+    assert (refused.code, refused.error) == (2, f"{told} with zoo eval, load_dataset(source=PATH) from Python")
+    assert json.loads(cli(*words, "--set", "dataset.source=faces").out)["dataset"] == "image_folder"
+    model = zoo.load("ibgan", out, data_root=tmp_path)
+    assert len(model.load_dataset(source=tmp_path / "faces")) == 3
+    with pytest.raises(UsageError, match=rf"^dataset\.size is that of {out}; only where its files are .* \(source\)$"):
+        model.load_dataset(size=32)
+    found = zoo.evaluate(
+        "ibgan",
+        out,
+        "mi_bounds",
+        settings={"dataset": {"source": "faces"}, "mi_bounds": {"num": 8}},
+        data_root=tmp_path,
+    )
+    assert found["errors"] == {}
 
 
 def test_the_commands(cli: Callable[..., Any], trained: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from zoo.specs import MetricSpec, ModelSpec
 @click.option("--metrics", required=True, metavar="A,B", help="The metrics, separated by commas; see zoo list metrics.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="The seed.")
 @json_option
-@set_option("Change a metric's setting, such as factorvae.votes=100.")
+@set_option("Change a metric's setting, such as factorvae.votes=100; dataset.source=PATH: where images are now.")
 @device_option
 @run_dataset_option
 @data_root_option

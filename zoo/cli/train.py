@@ -69,16 +69,16 @@ def train(
     base = _to_start_from(config) if config else None
     if resume and out is None:
         raise UsageError("--resume needs --out, the run to go on with")
-    stored = RunDirectory(out).config if resume and out is not None and RunDirectory(out).exists() else None
-    if dataset is None and (base or stored) is not None:
-        dataset = (base or stored).dataset
-        registry.spec(DatasetSpec, dataset, typed=False)  # a file names no code to import
-    if dataset is None:
-        raise UsageError("Missing option '--dataset'; see zoo train --help")
     typed = {key: value for key, value in options.items() if value is not None}
-    if stored is not None:
+    if resume and out is not None and RunDirectory(out).exists():
+        stored = RunDirectory(out).config
         resolved = resumed_config(registry, stored, model, dataset, preset=preset, typed=typed, words=words)
     else:
+        if dataset is None and base is not None:
+            dataset = registry.spec(DatasetSpec, base.dataset, typed=False).name  # a file names no code to import
+        if dataset is None:
+            missing = f"{out} is no run to go on with" if resume else "Missing option '--dataset'"
+            raise UsageError(f"{missing}; see zoo train --help")
         resolved = resolve_config(registry, model, dataset, preset=preset, base=base, typed=typed, words=words)
     if dry_run:
         terminal.table(["setting", "value", "from"], resolved.rows())
