@@ -64,7 +64,8 @@ def without_tf32() -> Iterator[None]:
     are set.
     """
     cudnn = torch.backends.cudnn
-    parts = [part for name in ("conv", "rnn") if hasattr(part := getattr(cudnn, name, None), "fp32_precision")]
+    found: list[Any] = [getattr(cudnn, name, None) for name in ("conv", "rnn")]
+    parts = [part for part in found if hasattr(part, "fp32_precision")]
     before = [part.fp32_precision for part in parts]
     older = before[0] == "tf32" if parts else cudnn.allow_tf32
     cudnn.allow_tf32 = False

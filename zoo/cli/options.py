@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +43,7 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path that was typed."""
-        return user_path(Path(super().convert(value, param, ctx)), UsageError)
+        return user_path(Path(os.fsdecode(super().convert(value, param, ctx))), UsageError)
 
 
 model_argument = click.argument("model", type=RegisteredName("models"))

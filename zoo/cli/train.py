@@ -86,7 +86,9 @@ def train(
 
     from zoo.training import train as run_training
 
-    run = run_training(registry, resolved, out or _free_name(model, dataset), resume=resume, data_root=data_root)
+    run = run_training(
+        registry, resolved, out or _free_name(model, resolved.dataset), resume=resume, data_root=data_root
+    )
     terminal.out(str(run.path))
 
 
