@@ -37,6 +37,20 @@ def test_a_curve_is_what_its_file_says(line: str, file: str) -> None:
             assert found[step]["protocol"]["variance_images"] in (10_000, 737_280)
 
 
+def test_other_metrics_are_what_the_files_say() -> None:
+    section = TEXT.partition("## Other metrics")[2].partition("\n## ")[0]
+    header, _, *rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\|.*", section, re.MULTILINE)
+    ]
+    assert len(rows) >= 2
+    for name, steps, *cells in rows:
+        file = PAGE.parent / re.search(r"\((.+)\)", name)[1]
+        record = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
+        assert record["step"] == int(steps.replace(",", ""))
+        for metric, cell in zip(header[2:], cells, strict=True):
+            assert float(cell) == pytest.approx(record["metrics"][metric]["score"], abs=0.0005), (name, metric)
+
+
 def test_what_is_said_of_the_demo() -> None:
     records = map(json.loads, (PAGE.parent / DEMO).read_text(encoding="utf-8").splitlines())
     without, with_it = (record["metrics"]["factorvae"]["score"] for record in records)
