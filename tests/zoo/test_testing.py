@@ -65,7 +65,15 @@ def found_in(plugin: Any, **options: Any) -> str:
     return str(raised.value)
 
 
-METRIC = '[MetricSpec("reconstruction", "zoo_squares.metric:reconstruction", "error after encode and decode")]'
+METRIC = """[
+        MetricSpec(
+            "reconstruction",
+            "zoo_squares.metric:reconstruction",
+            "error after encode and decode",
+            needs_factors=False,
+            lower_is_better=True,
+        )
+    ]"""
 
 
 @pytest.mark.parametrize(
