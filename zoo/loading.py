@@ -34,7 +34,7 @@ class Loaded:
     run: RunDirectory | None
 
     def open_dataset(
-        self, registry: Registry, data_root: Path | None, typed: str | None = None, **places: Any
+        self, registry: Registry, data_root: Path | None, typed: str | None = None, /, **places: Any
     ) -> Dataset:
         """Open the dataset that the model was trained on.
 

@@ -497,7 +497,9 @@ def test_a_run_is_resumed_without_naming_its_dataset(cli: Callable[..., Any], dr
     assert outcome.error.endswith("type the name yourself, a dataset's as --dataset)")
 
 
-def test_from_python_too(drawn: Path, run_copy: Path, tmp_path: Path) -> None:
+def test_a_run_is_resumed_without_naming_its_dataset_from_python_too(
+    drawn: Path, run_copy: Path, tmp_path: Path
+) -> None:
     run = zoo.train("ibgan", out=run_copy, steps=7, resume=True, data_root=drawn)
     assert run.steps()[-1] == 7
     with pytest.raises(UsageError, match=r"^zoo.train\('ibgan'\) needs a dataset, or resume=True and out= a run that"):

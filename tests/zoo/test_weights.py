@@ -103,8 +103,11 @@ def test_images_that_only_have_a_name_are_named_anew(
     assert json.loads(cli(*words, "--set", "dataset.source=faces").out)["dataset"] == "image_folder"
     model = zoo.load("ibgan", out, data_root=tmp_path)
     assert len(model.load_dataset(source=tmp_path / "faces")) == 3
-    with pytest.raises(UsageError, match=rf"^dataset\.size is that of {out}; only where its files are .* \(source\)$"):
-        model.load_dataset(size=32)
+    for name in ("size", "typed"):
+        with pytest.raises(
+            UsageError, match=rf"^dataset\.{name} is that of {out}; only where its files are .*\(source\)$"
+        ):
+            model.load_dataset(**{name: 32})
     found = zoo.evaluate(
         "ibgan",
         out,
