@@ -19,29 +19,51 @@ import torch
 from zoo.device import Backend
 from zoo.errors import shown
 
-_PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors")
+_PACKAGES = ("ibgan-plugin", "torch", "numpy", "safetensors", "scikit-learn", "scipy")
+_FROM = "from step "
 _STARTS = 100
 _IMAGES_HASHED = 64
 
 
-def with_start(made_by: Mapping[str, Any], step: int, backend: Backend, data: Any = None) -> dict[str, Any]:
-    """Add what begins or resumes a run at a step to what made it so far; a file that grows for ever would end as one
-    that is too large to be read, so of very many starts the first and the latest are kept.
+def with_start(
+    made_by: Mapping[str, Any], step: int, backend: Backend, data: Any = None, plugins: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Add what begins or resumes a run at a step to what made it so far; `plugins` are the versions of distributions.
+
+    A file that grows for ever would end as one that is too large to be read, so of very many starts the first and the
+    latest are kept.
     """
     about_data = {} if data is None else {"data": data_used(data), "images": images_used(data)}
-    starts = {**made_by, f"from step {step}": provenance(backend) | about_data}
-    names = list(starts)
+    all_starts = {**made_by, f"{_FROM}{step}": provenance(backend, plugins) | about_data}
+    names = list(all_starts)
     kept = names if len(names) <= _STARTS else [names[0], *names[1 - _STARTS :]]
-    return {name: starts[name] for name in kept}
+    return {name: all_starts[name] for name in kept}
 
 
-def provenance(backend: Backend) -> dict[str, Any]:
+def starts(made_by: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """What made a run from which step on; what a file from elsewhere has beside that is left out."""
+    found = {}
+    for name, made in made_by.items():
+        step = name.removeprefix(_FROM)
+        if name.startswith(_FROM) and step.isdecimal() and len(step) < 20 and isinstance(made, Mapping):
+            found[int(step)] = made
+    return found
+
+
+def machine() -> str:
+    """This machine, in words."""
+    return f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs"
+
+
+def provenance(backend: Backend, plugins: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return it as a JSON document."""
     return {
-        "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+        "versions": {package: _version(package) for package in _PACKAGES}
+        | dict(plugins or {})
+        | {"python": platform.python_version()},
         "commit": commit(Path(__file__)),
         "command": sys.argv,
-        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs",
+        "machine": machine(),
         "threads": torch.get_num_threads(),
         "backend": str(backend),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

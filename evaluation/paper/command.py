@@ -10,7 +10,7 @@ import click
 
 from zoo import terminal
 from zoo.cli.options import UserPath
-from zoo.cli.sweep import perform, sweep_options, write_results
+from zoo.cli.sweep import perform, sweep_options
 from zoo.registry import default_registry
 from zoo.settings import listed
 
@@ -99,6 +99,7 @@ def _nothing(wanted: Reproduction, as_json: bool) -> int:
 
 def _present(wanted: Reproduction, plan: Plan, folder: SweepFolder, results: Results, as_json: bool) -> dict[str, Any]:
     from ibgan_plugin.evaluation.paper.tables import document
+    from zoo.sweep.results import write_results
 
     table = _table(wanted, plan, folder, results)
     paths = _figures(wanted, plan, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data_root import data_root as resolved
-from zoo.errors import UnknownNameError, ZooError, unknown
+from zoo.errors import UnknownNameError, ZooError, described, unknown
 from zoo.registry import Registry, resolve
 from zoo.specs import DatasetSpec
 from zoo.sweep.spec import SweepSpec
@@ -124,7 +124,7 @@ def missing_weights(words: Sequence[str], data_root: Path | None) -> str:
     except ZooError as error:
         if named:
             raise
-        return " ".join(str(error).split())
+        return described(error)
     return ""
 
 

@@ -10,11 +10,10 @@ from typing import Any
 from ibgan_plugin.evaluation.logs import best, read_log
 from ibgan_plugin.evaluation.logs import scores as scores_over_steps
 from ibgan_plugin.evaluation.paper.shipped import Reproduction
-from zoo.evaluating import published
+from zoo.evaluating import lower_is_better, published
 from zoo.registry import Registry
-from zoo.specs import MetricSpec
 from zoo.sweep.plan import Plan, SweepFolder
-from zoo.sweep.progress import Asked, evaluations, saved_step
+from zoo.sweep.progress import evaluations, saved_step
 from zoo.sweep.results import Results, as_published, number
 
 
@@ -69,7 +68,6 @@ def over_beta(plan: Plan, folder: SweepFolder) -> list[dict[str, Any]]:
 
     `kl` holds lists too: the KL of each r_i of one run, the largest first, since which r_i carries what differs.
     """
-    asked = Asked(plan.spec.metrics, plan.metric_settings, plan.spec.eval_seed)
     found: dict[float, dict[str, Any]] = {}
     for run in plan.runs:
         beta = float(run.config.settings["loss"]["beta"])
@@ -77,7 +75,7 @@ def over_beta(plan: Plan, folder: SweepFolder) -> list[dict[str, Any]]:
             beta, {"beta": beta, "seeds": [], "mi_upper": [], "mi_lower": [], "kl": [], "score": []}
         )
         step = saved_step(folder.run(run))
-        there = evaluations(folder.run(run), step, asked) if step >= run.steps else {}
+        there = evaluations(folder.run(run), step, plan.asked) if step >= run.steps else {}
         bounds = there.get("mi_bounds")
         if bounds is None:
             continue
@@ -103,8 +101,7 @@ def table_over_steps(
             if not points:
                 body.append([run.name, metric, "–", "–", "–"])
                 continue
-            lower = registry.spec(MetricSpec, metric, typed=False).lower_is_better
-            step, score = best(points, lower_is_better=lower)
+            step, score = best(points, lower_is_better=lower_is_better(registry, metric))
             entry = {"run": run.name, "metric": metric, "last": points.values[-1], "last_step": int(points.steps[-1])}
             entries.append(entry | {"best": score, "best_step": int(step)})
             last = f"{number(points.values[-1])} at {points.steps[-1]:,.0f}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from zoo.device import Backend
-from zoo.provenance import commit, differences, provenance, with_start
+from zoo.provenance import commit, differences, provenance, starts, with_start
 
 
 def git(folder: Path, *words: str) -> str:
@@ -98,3 +98,17 @@ def test_other_images_are_told_wherever_they_lie() -> None:
         assert f"before and '{len(other):,} with hash " in told
     del made_by["from step 1"]["images"]  # as runs were once written
     assert differences(made_by, backend, Images("here.npz", 1)) == []
+
+
+def test_the_versions_of_plugins_are_recorded() -> None:
+    versions = with_start({}, 1, Backend.choose("cpu", "fp32"), plugins={"zoo-squares": "0.3"})["from step 1"][
+        "versions"
+    ]
+    assert versions["zoo-squares"] == "0.3"
+    assert versions.keys() > {"ibgan-plugin", "torch", "numpy", "scikit-learn", "python"}
+
+
+def test_what_is_no_start_is_left_out() -> None:
+    good = {"machine": "here"}
+    strange = {"from step 1": "x", "from step x": {}, "from step ": {}, "imported at step 4": {}, "from step ²": {}}
+    assert starts({**strange, "from step 5": good, "from step 20": {}}) == {5: good, 20: {}}

@@ -107,7 +107,7 @@ def perform(
 
     conductor = Conductor(registry, plan, folder, executor=executor, jobs=at_a_time, data_root=data_root)
     with folder.locked():
-        folder.begin(plan)
+        folder.write_plan(plan)
         conductor.run()
         results = collect(registry, plan, folder, notes=(*notes, *_failures(conductor)))
         document = (present or _present)(plan, folder, results, as_json)
@@ -132,7 +132,7 @@ def _failures(conductor: Conductor) -> list[str]:
 
 def _present(plan: Plan, folder: SweepFolder, results: Results, as_json: bool) -> dict[str, Any]:
     """The means of every model, dataset and point of the grid."""
-    from zoo.sweep.results import rows
+    from zoo.sweep.results import rows, write_results
 
     headers, body = rows(results)
     document = results.document()
@@ -142,23 +142,6 @@ def _present(plan: Plan, folder: SweepFolder, results: Results, as_json: bool) -
             terminal.table(headers, body)
         terminal.out(str(folder.path))
     return document
-
-
-def write_results(
-    folder: SweepFolder,
-    document: dict[str, Any],
-    headers: Sequence[str],
-    body: Sequence[Sequence[str]],
-    notes: Sequence[str],
-    title: str = "",
-) -> None:
-    """Write results.json and results.md into a sweep's folder."""
-    from zoo.files import write_json, writing
-    from zoo.sweep.results import markdown
-
-    write_json(folder.path / "results.json", document)
-    with writing(folder.path / "results.md") as temporary:
-        temporary.write_text(markdown(title or folder.path.resolve().name, headers, body, notes), encoding="utf-8")
 
 
 def _list(
@@ -189,54 +172,10 @@ def _list(
         if done.stopped_by:
             return code
     if as_json:
-        terminal.out_json({"runs": [_document(one) for one in costs], "seconds": cost.total_seconds(costs, jobs)})
+        terminal.out_json({"runs": [one.document() for one in costs], "seconds": cost.total_seconds(costs, jobs)})
         return code
-    terminal.table(["run", "steps left", "training", "scores", "rate measured by"], [_cells(one) for one in costs])
-    terminal.out(_total(costs, jobs))
+    terminal.table(["run", "steps left", "training", "scores", "rate measured by"], [one.cells() for one in costs])
+    terminal.out(cost.total(costs, jobs))
     if any(one.training_seconds is None for one in costs) and not measure:
         terminal.note("unknown: no run of that kind was measured on this machine; --measure trains a few steps of each")
     return code
-
-
-def _cells(cost: Cost) -> list[str]:
-    if cost.done:
-        return [cost.run.name, "0", "finished", "", ""]
-    return [
-        cost.run.name,
-        f"{cost.steps_left:,}",
-        "unknown" if cost.training_seconds is None else terminal.clock(cost.training_seconds),
-        "unknown" if cost.evaluation_seconds is None else terminal.clock(cost.evaluation_seconds),
-        cost.source,
-    ]
-
-
-def _document(cost: Cost) -> dict[str, Any]:
-    run = cost.run
-    return {
-        "name": run.name,
-        "model": run.model,
-        "dataset": run.dataset,
-        "seed": run.seed,
-        "steps": run.steps,
-        "settings": {key: list(value) if isinstance(value, tuple) else value for key, value in run.settings.items()},
-        "steps_left": cost.steps_left,
-        "training_seconds": cost.training_seconds,
-        "evaluation_seconds": cost.evaluation_seconds,
-        "measured_by": cost.source,
-    }
-
-
-def _total(costs: Sequence[Cost], jobs: int) -> str:
-    from zoo.sweep.cost import total_seconds
-
-    left = [one for one in costs if not one.done]
-    known = [one.training_seconds for one in left if one.training_seconds is not None]
-    steps = sum(one.steps_left for one in left)
-    text = f"{len(costs)} runs, {len(costs) - len(left)} of them finished; {steps:,} steps left"
-    if known:
-        text += f", {terminal.clock(sum(known))} of training"
-        text += "" if len(known) == len(left) else f" for {len(known)} runs, unknown for {len(left) - len(known)}"
-    total = total_seconds(costs, jobs)
-    if left and total is not None:
-        text += f"; {terminal.clock(total)} with {jobs} at a time, if they are then as fast as measured"
-    return text

@@ -19,15 +19,14 @@ from typing import Any
 
 from zoo import terminal
 from zoo.building import build_dataset
-from zoo.errors import ZooError
+from zoo.errors import ZooError, described
 from zoo.files import remove_folder
 from zoo.registry import Registry
-from zoo.run import RunDirectory
 from zoo.sweep.cost import MEASURED_EVERY, MEASURED_STEPS
 from zoo.sweep.executors import DebugExecutor, Executor, ExecutorName, HandedOut, LocalExecutor, new_session
 from zoo.sweep.job import Job
 from zoo.sweep.plan import Plan, PlannedRun, SweepFolder, replanned
-from zoo.sweep.progress import Asked, missing, saved_step
+from zoo.sweep.progress import missing, saved_step
 from zoo.sweep.row import Row
 from zoo.sweep.slurm import SlurmExecutor
 from zoo.untrusted import user_path
@@ -48,13 +47,11 @@ class Conductor:
         executor: ExecutorName = "local",
         jobs: int = 1,
         data_root: Path | None = None,
-        where: Path | None = None,
     ) -> None:
         self.registry, self.plan, self.folder, self.data_root = registry, plan, folder, data_root
         self.executor = _executor(executor, plan, folder, jobs)
-        self.asked = Asked(plan.spec.metrics, plan.metric_settings, plan.spec.eval_seed)
-        place = where or folder.path / "runs"
-        self.rows = [Row(run, RunDirectory(place / run.name)) for run in plan.runs]
+        self.asked = plan.asked
+        self.rows = [Row(run, folder.run(run)) for run in plan.runs]
         self._stopped_by: list[int] = []
 
     def run(self) -> None:
@@ -115,7 +112,7 @@ class Conductor:
                     build_dataset(self.registry, config.dataset, self.data_root, values, typed=False)
                     problems[key] = ""
                 except ZooError as error:
-                    problems[key] = " ".join(str(error).split())
+                    problems[key] = described(error)
             if problems[key]:
                 waiting.remove(row)
                 self._fail(row, problems[key], table)
@@ -223,15 +220,16 @@ def measure(
     jobs: int,
     data_root: Path | None,
 ) -> Conductor:
-    """Train some runs for a few steps, as the sweep will; what stays of them is their rates."""
+    """Train some runs for a few steps, as the sweep will; what stays of them is their rates.
+
+    They are a sweep of their own: a job of the real one, of the same name, may be waiting in a cluster's queue.
+    """
     settings = {"log_every": MEASURED_EVERY, "save_every": 0, "eval_every": 0}
     short = tuple(replanned(registry, run, MEASURED_STEPS, settings) for run in runs)
     small = replace(plan, spec=plan.spec.model_copy(update={"metrics": ()}), runs=short, metric_settings={})
     for run in short:  # of a measurement that failed
-        remove_folder(folder.measured / run.name)
-    conductor = Conductor(
-        registry, small, folder, executor=executor, jobs=jobs, data_root=data_root, where=folder.measured
-    )
+        remove_folder(folder.measured.run(run).path)
+    conductor = Conductor(registry, small, folder.measured, executor=executor, jobs=jobs, data_root=data_root)
     conductor.run()
     for row in conductor.rows:
         remove_folder(row.directory.checkpoints_path)

@@ -6,17 +6,18 @@ trainer, in the same precision, and, unless the sweep is for a cluster, on this 
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo import terminal
 from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import ZooError
+from zoo.evaluations import is_own
+from zoo.provenance import machine, starts
 from zoo.run import RunDirectory
 from zoo.sweep.plan import Plan, PlannedRun, SweepFolder
 from zoo.sweep.progress import Asked, finished, missing, saved_step
@@ -40,13 +41,9 @@ class Cost:
     run: PlannedRun
     steps_left: int
     training_seconds: float | None
-    evaluation_seconds: float | None
+    evaluation_seconds: float | None  # on the way and at the end
     source: str
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left."""
-        return self.steps_left == 0 and self.evaluation_seconds == 0.0
+    done: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -54,6 +51,34 @@ class Cost:
         if self.training_seconds is None or self.evaluation_seconds is None:
             return None
         return self.training_seconds + self.evaluation_seconds
+
+    def cells(self) -> list[str]:
+        """The row of a table: run, steps left, training, scores, what measured the rate."""
+        if self.done:
+            return [self.run.name, "0", "finished", "", ""]
+        return [
+            self.run.name,
+            f"{self.steps_left:,}",
+            "unknown" if self.training_seconds is None else terminal.clock(self.training_seconds),
+            "unknown" if self.evaluation_seconds is None else terminal.clock(self.evaluation_seconds),
+            self.source,
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON values, and what run it is."""
+        settings = self.run.settings.items()
+        return {
+            "name": self.run.name,
+            "model": self.run.model,
+            "dataset": self.run.dataset,
+            "seed": self.run.seed,
+            "steps": self.run.steps,
+            "settings": {key: list(value) if isinstance(value, tuple) else value for key, value in settings},
+            "steps_left": self.steps_left,
+            "training_seconds": self.training_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "measured_by": self.source,
+        }
 
 
 @dataclass(frozen=True)
@@ -67,34 +92,39 @@ class Measured:
     threads: int | None
     rates: tuple[float, ...]
     evaluations: tuple[tuple[str, Mapping[str, Any], float], ...]  # (metric, the settings given, seconds)
+    on_the_way: tuple[float, ...]  # seconds of the run's own evaluations
+    evaluates: Mapping[str, Any]  # what it computes in those: the metrics with all their settings
 
 
 def costs(plan: Plan, folder: SweepFolder, runs: Iterable[RunDirectory], *, threads: int, cluster: bool) -> list[Cost]:
     """What each run of a plan has left, by what `runs` have measured; `threads` are those each run will have."""
     known = [measured for run in runs if (measured := read(run)) is not None]
-    asked = Asked(plan.spec.metrics, plan.metric_settings, plan.spec.eval_seed)
-    return [_cost(folder.run(run), run, known, asked, threads, cluster) for run in plan.runs]
+    return [_cost(folder.run(run), run, known, plan.asked, threads, cluster) for run in plan.runs]
 
 
 def _cost(
     directory: RunDirectory, run: PlannedRun, known: Sequence[Measured], asked: Asked, threads: int, cluster: bool
 ) -> Cost:
     if finished(directory, run.steps, asked, run.config.eval_every):
-        return Cost(run, 0, 0.0, 0.0, "finished")
+        return Cost(run, 0, 0.0, 0.0, "finished", done=True)
     saved = saved_step(directory)
     left = max(run.steps - saved, 0)
-    here = known if cluster else [measured for measured in known if measured.node in (_this_machine(), "")]
+    here = known if cluster else [measured for measured in known if measured.node in (machine(), "")]
     rate = rate_for(run.config, here, threads, cluster=cluster)
     seconds = 0.0 if left == 0 else left / rate.steps_per_second if rate else None
     metrics = missing(directory, saved, asked) if left == 0 else list(asked.metrics)
-    evaluation = _evaluation_seconds(run.config, here, metrics, asked)
+    parts = [_evaluation_seconds(run.config, here, metrics, asked), _seconds_on_the_way(directory, run, saved, here)]
+    known_parts = [part for part in parts if part is not None]
+    evaluation = sum(known_parts) if len(known_parts) == len(parts) else None
     return Cost(run, left, seconds, evaluation, rate.source if rate else "")
 
 
 def rate_for(config: RunConfig, known: Sequence[Measured], threads: int, *, cluster: bool) -> Rate | None:
     """The rate of the first run that computed the same; one with as many threads before one with others."""
     same = [measured for measured in known if measured.rates and measured.key == _key(config)]
-    if not cluster:
+    if cluster:
+        same = [measured for measured in same if _is_as_asked(measured.backend, config)]
+    else:
         same = [measured for measured in same if measured.backend == str(_backend(config))]
     same.sort(key=lambda measured: measured.threads != threads)
     if not same:
@@ -114,18 +144,23 @@ def read(run: RunDirectory) -> Measured | None:
     except ZooError:
         return None
     # Only the last start counts, since a run may go on on another machine.
-    starts = {int(key.rpartition(" ")[2]): made for key, made in config.made_by.items() if key.startswith("from step ")}
-    first = max(starts, default=0)
-    made: Mapping[str, Any] = starts.get(first, {})
+    made_by = starts(config.made_by)
+    first = max(made_by, default=0)
+    made: Mapping[str, Any] = made_by.get(first, {})
     rates = [_positive(record.get("steps_per_second")) for record in records if record["step"] >= first]
     rates = rates[1:] if len(rates) > 1 else rates  # the first one has the start in it
     threads = made.get("threads")
-    timed = []
+    timed, on_the_way = [], []
     for record in evaluations:
         metrics, seconds = record.get("metrics"), _positive(record.get("seconds"))
-        if seconds is not None and isinstance(metrics, dict) and len(metrics) == 1 and not record.get("errors"):
+        if seconds is None or not isinstance(metrics, dict) or record.get("errors"):
+            continue
+        if is_own(record):
+            on_the_way.append(seconds)
+        elif len(metrics) == 1:
             (metric,) = metrics
-            timed.append((metric, (record.get("settings") or {}).get(metric, {}), seconds))
+            given = record.get("settings")
+            timed.append((metric, given.get(metric, {}) if isinstance(given, dict) else {}, seconds))
     return Measured(
         str(run.path),
         _key(config),
@@ -134,6 +169,8 @@ def read(run: RunDirectory) -> Measured | None:
         threads if isinstance(threads, int) else None,
         tuple(rate for rate in rates if rate is not None),
         tuple(timed),
+        tuple(on_the_way),
+        _evaluates(config),
     )
 
 
@@ -161,12 +198,40 @@ def _evaluation_seconds(
     return total
 
 
+def _seconds_on_the_way(
+    directory: RunDirectory, run: PlannedRun, saved: int, known: Sequence[Measured]
+) -> float | None:
+    """What the run's own evaluations will take, those still due; None where no run has made such ones."""
+    every = run.config.eval_every
+    if not every:
+        return 0.0
+    points = run.steps // every - saved // every
+    if saved and saved % every == 0 and not directory.evaluated(saved):
+        points += 1
+    if points <= 0:
+        return 0.0
+    same = [one for one in known if one.key == _key(run.config) and one.evaluates == _evaluates(run.config)]
+    took = [seconds for measured in same for seconds in measured.on_the_way]
+    return points * statistics.median(took) if took else None
+
+
+def _evaluates(config: RunConfig) -> dict[str, Any]:
+    return {metric: config.settings.get(metric, {}) for metric in config.eval_metrics}
+
+
 def _backend(config: RunConfig) -> Backend:
     return Backend.choose(config.device, config.precision)
 
 
-def _this_machine() -> str:
-    return f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs"
+def _is_as_asked(backend: str, config: RunConfig) -> bool:
+    """Whether what a run was computed on is what another asks for; what a cluster's `auto` will be is not known here.
+
+    A run that does not tell is taken to be.
+    """
+    device, _, precision = backend.partition(", ")
+    device_asked = config.device.partition(":")[0]
+    same_device = device_asked == "auto" or device.partition(":")[0] == device_asked
+    return not backend or (same_device and config.precision in ("auto", precision))
 
 
 def _positive(value: Any) -> float | None:
@@ -188,6 +253,21 @@ def total_seconds(found: Sequence[Cost], jobs: int) -> float | None:
     return max(places)
 
 
+def total(found: Sequence[Cost], jobs: int) -> str:
+    """What all of it will cost, in a line."""
+    left = [one for one in found if not one.done]
+    known = [one.training_seconds for one in left if one.training_seconds is not None]
+    steps = sum(one.steps_left for one in left)
+    text = f"{len(found)} runs, {len(found) - len(left)} of them finished; {steps:,} steps left"
+    if known:
+        text += f", {terminal.clock(sum(known))} of training"
+        text += "" if len(known) == len(left) else f" for {len(known)} runs, unknown for {len(left) - len(known)}"
+    seconds = total_seconds(found, jobs)
+    if left and seconds is not None:
+        text += f"; {terminal.clock(seconds)} with {jobs} at a time, if they are then as fast as measured"
+    return text
+
+
 def to_measure(plan: Plan, found: Sequence[Cost]) -> list[PlannedRun]:
     """One run of each kind whose rate is unknown."""
     kinds: list[tuple[Any, ...]] = []
@@ -201,4 +281,4 @@ def to_measure(plan: Plan, found: Sequence[Cost]) -> list[PlannedRun]:
 
 def default_places(out: Path) -> tuple[Path, ...]:
     """Where measured runs are looked for: the sweep's own, its measurements, and `runs/` of the current folder."""
-    return (out / "runs", out / "measured", Path("runs"))
+    return (out / "runs", out / "measured" / "runs", Path("runs"))

@@ -61,18 +61,17 @@ train_one.checkpoint = _again  # type: ignore[attr-defined]  # where submitit lo
 
 
 def _work(job: Job) -> Ended:
-    from zoo.errors import ZooError
+    from zoo.errors import ZooError, described
     from zoo.training import Interrupted
 
     try:
         _train_and_evaluate(job)
     except (Interrupted, KeyboardInterrupt):
         return STOPPED
-    except ZooError as error:
-        return {"state": "failed", "error": " ".join(str(error).split())}
     except Exception as error:  # of a plugin, say: it costs this run, and the traceback is in the job's log
-        traceback.print_exc()
-        return {"state": "failed", "error": " ".join(f"{type(error).__name__}: {error}".split())}
+        if not isinstance(error, ZooError):
+            traceback.print_exc()
+        return {"state": "failed", "error": described(error)}
     return {"state": "finished"}
 
 

@@ -18,6 +18,7 @@ from zoo.files import cannot_write, write_json
 from zoo.registry import Registry, resolve
 from zoo.run import RunDirectory
 from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
+from zoo.sweep.progress import Asked
 from zoo.sweep.spec import SweepSpec
 from zoo.untrusted import read_json, said
 
@@ -78,6 +79,11 @@ class Plan:
             raise UsageError(f"two runs would both be called {twice}; write their values differently")
         return cls(spec, tuple(runs), metric_settings, tuple(left_out))
 
+    @property
+    def asked(self) -> Asked:
+        """The evaluations that are asked of each run."""
+        return Asked(self.spec.metrics, self.metric_settings, self.spec.eval_seed)
+
     def document(self) -> dict[str, Any]:
         """What sweep.json holds: the specification, and every run of it as it was resolved."""
         return {
@@ -120,9 +126,9 @@ class SweepFolder:
         return self.jobs / "stop"
 
     @property
-    def measured(self) -> Path:
-        """Where the short runs of `--measure` are."""
-        return self.path / "measured"
+    def measured(self) -> SweepFolder:
+        """Where the short runs of `--measure` are: a sweep of their own."""
+        return SweepFolder(self.path / "measured")
 
     def check(self, plan: Plan) -> None:
         """Refuse a plan that is not the one here, or the one here grown. Raises UsageError, one line."""
@@ -138,7 +144,7 @@ class SweepFolder:
                 "(seeds, models, datasets, values, metrics and steps may be added)"
             )
 
-    def begin(self, plan: Plan) -> None:
+    def write_plan(self, plan: Plan) -> None:
         """Write sweep.json."""
         self.check(plan)
         write_json(self.path / "sweep.json", plan.document())

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.checkpoint import Checkpoint
 from zoo.errors import CheckpointError, ZooError
-from zoo.run import Checkpoint, RunDirectory
+from zoo.evaluations import is_own
+from zoo.run import RunDirectory
 from zoo.untrusted import open_file, parse_json
 
 _TAIL = 64 * 2**10
@@ -28,7 +30,7 @@ def saved_step(run: RunDirectory) -> int:
     """The step of the newest checkpoint that is whole as far as its sizes tell; 0 where there is none."""
     for step in reversed(run.steps()):
         try:
-            return Checkpoint.open(run.checkpoints_path / f"step-{step:08d}").step
+            return Checkpoint.open(run.checkpoint_path(step)).step
         except CheckpointError:
             continue
     return 0
@@ -52,7 +54,7 @@ def evaluations(run: RunDirectory, step: int, asked: Asked) -> dict[str, dict[st
     """
     found = {}
     for record in run.records("evaluations.jsonl"):
-        if record["step"] != step or "checkpoint" not in record or record.get("seed") != asked.seed:
+        if record["step"] != step or is_own(record) or record.get("seed") != asked.seed:
             continue
         given, results = record.get("settings", {}), record.get("metrics", {})
         if not isinstance(given, dict) or not isinstance(results, dict):

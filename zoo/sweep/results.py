@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.evaluating import published
+from zoo.files import write_json, writing
 from zoo.registry import Registry
 from zoo.sweep.plan import Plan, PlannedRun, SweepFolder
-from zoo.sweep.progress import Asked, evaluations, saved_step
+from zoo.sweep.progress import evaluations, saved_step
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,13 @@ class Results:
 
 def collect(registry: Registry, plan: Plan, folder: SweepFolder, notes: Sequence[str] = ()) -> Results:
     """Read all runs' evaluations and sum them up."""
-    asked = Asked(plan.spec.metrics, plan.metric_settings, plan.spec.eval_seed)
     runs = []
     scores: dict[str, dict[str, float | None]] = {}
     at: dict[str, int] = {}
     for run in plan.runs:
         directory = folder.run(run)
         at[run.name] = saved_step(directory)
-        found = evaluations(directory, at[run.name], asked) if at[run.name] >= run.steps else {}
+        found = evaluations(directory, at[run.name], plan.asked) if at[run.name] >= run.steps else {}
         scores[run.name] = {metric: result.get("score") for metric, result in found.items()}
         runs.append(
             {
@@ -152,6 +152,20 @@ def rows(results: Results) -> tuple[list[str], list[list[str]]]:
         for group in results.groups
     ]
     return headers, body
+
+
+def write_results(
+    folder: SweepFolder,
+    document: Mapping[str, Any],
+    headers: Sequence[str],
+    body: Sequence[Sequence[str]],
+    notes: Sequence[str],
+    title: str = "",
+) -> None:
+    """Write results.json and results.md into a sweep's folder. Raises ZooError where it cannot be written."""
+    write_json(folder.path / "results.json", document)
+    with writing(folder.path / "results.md") as temporary:
+        temporary.write_text(markdown(title or folder.path.resolve().name, headers, body, notes), encoding="utf-8")
 
 
 def markdown(title: str, headers: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:

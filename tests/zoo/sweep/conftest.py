@@ -51,7 +51,7 @@ def hand_made() -> Callable[..., RunDirectory]:
         made_by: Mapping[str, Any] = {},
     ) -> RunDirectory:
         run = RunDirectory(path)
-        run.begin(config.model_copy(update={"made_by": dict(made_by)}))
+        run.write_config(config.model_copy(update={"made_by": dict(made_by)}))
         for at, rate in log:
             run.append("metrics.jsonl", {"step": at, "mi_lower": 0.5, "steps_per_second": rate})
         for record in evaluations:

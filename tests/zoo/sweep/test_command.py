@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from zoo.cli.sweep import _total
 from zoo.run import RunDirectory
-from zoo.sweep.cost import Cost
+from zoo.sweep.cost import Cost, total
 from zoo.sweep.plan import Plan
 
 pytest.importorskip("submitit")
@@ -44,13 +43,11 @@ def test_a_dry_run_lists_and_invents_nothing(
 
 def test_what_all_runs_cost(plan: Callable[..., Plan]) -> None:
     run = plan().runs[0]
-    found = [Cost(run, 100, 50.0, 10.0, "x"), Cost(run, 0, 0.0, 0.0, ""), Cost(run, 7, 20.0, None, "x")]
-    assert _total(found, 2) == "3 runs, 1 of them finished; 107 steps left, 1:10 of training"
-    assert _total(found[:2], 2).endswith(
-        "0:50 of training; 1:00 with 2 at a time, if they are then as fast as measured"
-    )
-    assert _total([*found, Cost(run, 5, None, None, "")], 1).endswith("1:10 of training for 2 runs, unknown for 1")
-    assert _total(found[1:2], 1) == "1 runs, 1 of them finished; 0 steps left"
+    found = [Cost(run, 100, 50.0, 10.0, "x"), Cost(run, 0, 0.0, 0.0, "", done=True), Cost(run, 7, 20.0, None, "x")]
+    assert total(found, 2) == "3 runs, 1 of them finished; 107 steps left, 1:10 of training"
+    assert total(found[:2], 2).endswith("0:50 of training; 1:00 with 2 at a time, if they are then as fast as measured")
+    assert total([*found, Cost(run, 5, None, None, "")], 1).endswith("1:10 of training for 2 runs, unknown for 1")
+    assert total(found[1:2], 1) == "1 runs, 1 of them finished; 0 steps left"
 
 
 def test_from_the_file_to_the_table(

@@ -176,10 +176,11 @@ def test_a_measurement_leaves_rates_only(
     found = conduct.measure(default_registry(), wanted, measured, folder, executor="debug", jobs=1, data_root=drawn)
     assert [row.state for row in found.rows] == ["finished"]
     assert not (folder.path / "runs").exists()
-    (left,) = folder.measured.iterdir()
+    assert not folder.jobs.exists()  # a job of the real sweep, with the same name, may be in a cluster's queue
+    (left,) = (folder.measured.path / "runs").iterdir()
     assert not (left / "checkpoints").exists()
     rates = [record["steps_per_second"] for record in RunDirectory(left).records("metrics.jsonl")]
-    after = costs(wanted, folder, folders_with_runs(folder.measured), threads=1, cluster=False)
+    after = costs(wanted, folder, folders_with_runs(folder.measured.path / "runs"), threads=1, cluster=False)
     for cost in after:
         assert 1_000 / max(rates) <= cost.training_seconds <= 1_000 / min(rates)
 

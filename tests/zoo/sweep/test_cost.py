@@ -16,6 +16,7 @@ from zoo.run import RunDirectory
 from zoo.sweep.cost import Cost, costs, read, to_measure, total_seconds
 from zoo.sweep.plan import Plan, SweepFolder
 
+TINY = {"model.ngf": 4, "model.ndf": 4, "batch_size": 4, "device": "cpu"}
 HERE = provenance(Backend.choose("cpu"))["machine"]
 
 
@@ -124,6 +125,76 @@ def test_the_machine_counts_here_and_not_on_a_cluster(
     unsaid = hand_made(tmp_path / "old", wanted.runs[0].config, log=[(5, 2.0)])
     assert read(unsaid) is not None
     assert cost_of(wanted, tmp_path, unsaid, cluster=True)[0].training_seconds == 50.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "known"),
+    [
+        ({"device": "auto"}, True),
+        ({"device": "cpu"}, True),
+        ({"device": "cuda"}, False),
+        ({"device": "cuda:1"}, False),
+        ({"precision": "fp32"}, True),
+        ({"precision": "bf16"}, False),
+    ],
+    ids=str,
+)
+def test_on_a_cluster_too_device_and_precision_count(
+    plan: Callable[..., Plan],
+    hand_made: Callable[..., RunDirectory],
+    tmp_path: Path,
+    asked: dict[str, str],
+    known: bool,
+) -> None:
+    settings = {"model.ngf": 4, "model.ndf": 4, "batch_size": 4, "precision": "fp32"}
+    measured = plan(steps=100, settings=settings).runs[0].config
+    written = with_start({}, 1, Backend.choose("cpu", "fp32"))
+    other = hand_made(tmp_path / "other", measured, log=[(5, 4.0)], made_by=written)
+    wanted = plan(steps=100, settings={"model.ngf": 4, "model.ndf": 4, "batch_size": 4, **asked})
+    (cost,) = costs(wanted, SweepFolder(tmp_path / "sweep"), [other], threads=1, cluster=True)
+    assert cost.training_seconds == (25.0 if known else None)
+
+
+def test_what_a_run_evaluates_on_the_way_costs_too(
+    plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    wanted = plan(steps=1_000, seeds=[0, 1, 2], settings=TINY | {"eval_every": 400, "eval_metrics": ["mig"]})
+    config = wanted.runs[0].config
+    folder = SweepFolder(tmp_path / "sweep")
+    own = {"step": 400, "seed": 0, "metrics": {"mig": {"score": 0.5, "protocol": {}}}, "errors": {}, "seconds": 7.0}
+    log = [(300, 1.0), (600, 8.0)]
+    assert [cost.evaluation_seconds for cost in cost_of(wanted, tmp_path)] == [None] * 3
+    half = hand_made(folder.run(wanted.runs[0]).path, config, step=600, evaluations=[own], log=log, made_by=made_by())
+    owes = hand_made(folder.run(wanted.runs[1]).path, config, step=800, log=log, made_by=made_by())
+    found = cost_of(wanted, tmp_path, half, owes)
+    # The first has one more to do, at 800; so has the second, which was killed between saving and evaluating there.
+    assert [cost.evaluation_seconds for cost in found] == [7.0, 7.0, 14.0]
+    other = plan(steps=1_000, settings=TINY | {"eval_every": 400, "eval_metrics": ["mig"], "mig.num_train": 50})
+    assert cost_of(other, tmp_path, half)[0].evaluation_seconds is None
+
+
+def test_a_run_at_its_last_step_that_owes_a_score_is_not_finished(
+    plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    wanted = plan(steps=800, settings=TINY | {"eval_every": 400, "eval_metrics": ["mig"]})
+    folder = SweepFolder(tmp_path / "sweep")
+    run = hand_made(folder.run(wanted.runs[0]).path, wanted.runs[0].config, step=800, made_by=made_by())
+    (cost,) = cost_of(wanted, tmp_path, run)
+    assert (cost.steps_left, cost.training_seconds, cost.done) == (0, 0.0, False)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"from step 1": "x"}, {"from step x": {}}, {"from step 1": {"threads": "two", "machine": 3, "backend": []}}],
+    ids=str,
+)
+def test_a_strange_run_does_not_end_it(
+    plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path, strange: dict[str, Any]
+) -> None:
+    wanted = plan(steps=100)
+    evaluation = {"step": 5, "checkpoint": "x", "metrics": {"mig": 1}, "seconds": 1.0, "settings": [1]}
+    odd = hand_made(tmp_path / "odd", wanted.runs[0].config, log=[(5, 4.0)], evaluations=[evaluation], made_by=strange)
+    assert len(cost_of(wanted, tmp_path, odd)) == 1
 
 
 def test_as_many_threads_are_better_than_others(

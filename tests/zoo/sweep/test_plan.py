@@ -156,9 +156,9 @@ BASE: dict[str, Any] = {
 )
 def test_a_sweep_may_grow(tmp_path: Path, grown: dict[str, Any]) -> None:
     folder = SweepFolder(tmp_path / "sweep")
-    folder.begin(plan(**BASE))
+    folder.write_plan(plan(**BASE))
     later = plan(**BASE | grown)
-    folder.begin(later)
+    folder.write_plan(later)
     written = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert sorted(written["runs"]) == sorted(run.name for run in later.runs)
     assert written["runs"]["ibgan-dsprites-seed=0"]["settings"]["batch_size"] == 4
@@ -182,10 +182,10 @@ def test_a_sweep_may_grow(tmp_path: Path, grown: dict[str, Any]) -> None:
 )
 def test_another_sweep_in_the_folder_is_refused(tmp_path: Path, other: dict[str, Any], told: str) -> None:
     folder = SweepFolder(tmp_path / "sweep")
-    folder.begin(plan(**BASE))
+    folder.write_plan(plan(**BASE))
     before = (tmp_path / "sweep" / "sweep.json").read_bytes()
     with pytest.raises(UsageError, match=re.escape(f"holds another sweep: {told}; choose another --out")):
-        folder.begin(plan(**BASE | other))
+        folder.write_plan(plan(**BASE | other))
     assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
 
 
@@ -197,7 +197,7 @@ def test_a_record_that_is_none_is_one_line(tmp_path: Path, content: str) -> None
 
 
 def test_a_record_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    SweepFolder(tmp_path / "there").begin(plan())
+    SweepFolder(tmp_path / "there").write_plan(plan())
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "sweep.json").symlink_to(tmp_path / "there" / "sweep.json")
     with pytest.raises(ZooError, match="link"):

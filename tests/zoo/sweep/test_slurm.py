@@ -127,7 +127,7 @@ def test_a_folder_from_elsewhere_has_nothing_unpickled(
 ) -> None:
     """Its slurm.json may name a job that Slurm has, and its result may be prepared: only the run directory is read."""
     wanted, out = plan(seeds=[0, 1, 2, 3]), tmp_path / "sweep"
-    SweepFolder(out).begin(wanted)
+    SweepFolder(out).write_plan(wanted)
     result = out / "jobs" / f"20260101-000000-{'0' * 16}" / "77" / "77_0_result.pkl"
     result.parent.mkdir(parents=True)
     subprocess.run([sys.executable, "-c", PICKLE, str(result), str(tmp_path / "unpickled")], check=True)

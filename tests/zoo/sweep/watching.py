@@ -24,7 +24,7 @@ def conducted(plan: Plan, out: Path, **options: Any) -> Conductor:
     folder = SweepFolder(out)
     conductor = Conductor(default_registry(), plan, folder, **{"executor": "debug"} | options)
     with folder.locked():
-        folder.begin(plan)
+        folder.write_plan(plan)
         conductor.run()
     return conductor
 
