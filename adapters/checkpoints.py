@@ -7,10 +7,7 @@ from pathlib import Path
 from zoo.errors import AmbiguousNameError, UnknownNameError, shown, unknown
 from zoo.loading import PRETRAINED, Loaded, load_checkpoint
 from zoo.registry import Registry, default_registry
-from zoo.run import find_checkpoint
 from zoo.specs import ModelSpec
-from zoo.untrusted import exists
-from zoo.weights import WeightsFile
 
 
 def load(checkpoint: Path) -> Loaded:
@@ -20,15 +17,7 @@ def load(checkpoint: Path) -> Loaded:
     no model ships weights of that NAME; AmbiguousNameError where several do.
     """
     registry, text = default_registry(), str(checkpoint)
-    if text.startswith(PRETRAINED):
-        model = _shipping(registry, text.removeprefix(PRETRAINED))
-    else:
-        if exists(checkpoint) and checkpoint.is_file():
-            config = WeightsFile.open(checkpoint).config
-        else:
-            found = find_checkpoint(checkpoint)
-            checkpoint, config = found.path, found.run.config
-        model = registry.spec(ModelSpec, config.model, typed=False).name
+    model = _shipping(registry, text.removeprefix(PRETRAINED)) if text.startswith(PRETRAINED) else None
     return load_checkpoint(registry, model, checkpoint, device="cpu")
 
 

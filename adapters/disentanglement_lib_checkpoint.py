@@ -10,7 +10,6 @@ TensorFlow's hub modules, which theirs has beside the results, cannot be written
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +26,6 @@ from zoo import terminal
 from zoo.errors import CheckpointError, UsageError
 from zoo.files import writing_folder
 from zoo.loading import Loaded
-from zoo.run import find_checkpoint
 
 DATASETS = {
     "dsprites": "dsprites_full",
@@ -229,13 +227,8 @@ def _logged(loaded: Loaded) -> Iterator[dict[str, Any]]:
 
 
 def _identity(loaded: Loaded) -> str:
-    """What tells this checkpoint from all others: the hash of its weights, or of their file."""
-    if loaded.run is None:  # a weights file
-        with loaded.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    else:
-        digest = find_checkpoint(loaded.path).state["files"]["model.safetensors"]["sha256"]
-    return f"{loaded.config.model} {digest}"
+    """What tells this checkpoint from all others."""
+    return f"{loaded.config.model} {loaded.weights_sha256}"
 
 
 def _training_seconds(logged: Iterable[dict[str, Any]], log_every: int) -> float | None:

@@ -82,7 +82,7 @@ class IBGANAuthors:
         optimisers = f"fresh optimisers ({why_fresh})" if why_fresh else "their optimisers"
         with writing_folder(out) as folder:
             run = RunDirectory(folder)
-            run.begin(config.model_copy(update={"made_by": _made_by(source, foreign, optimisers, backend)}))
+            run.write_config(config.model_copy(update={"made_by": _made_by(source, foreign, optimisers, backend)}))
             run.save(foreign.step, model.state_dict(), *trainer.state())
         terminal.note(
             f"{source}: the authors' {foreign.sizes.model} at step {foreign.step:,}, taken to be of {config.dataset}, "

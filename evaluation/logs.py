@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.run import log_lines, log_record, protocol
+from zoo.evaluations import is_own, protocol
+from zoo.log import LARGEST_KEPT, lines, record_of
 from zoo.untrusted import exists
 
 _LARGEST = 1e300
-_LARGEST_KEPT = 32 * 2**20  # bytes of lines: a hundred thousand records
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,21 @@ def read_log(path: Path) -> Log:
     evaluations: list[dict[str, Any]] = []
     size = evaluated = count = left_out = 0
     every = 1  # of a long log, only every so many records are kept
-    for line in log_lines(path) if exists(path) else ():
-        record = log_record(line)
+    for line in lines(path) if exists(path) else ():
+        record = record_of(line)
         if record is None:
             left_out += bool(line.strip())
         elif isinstance(record.get("metrics"), dict):
             evaluations.append(record)
             evaluated += len(line)
-            if evaluated > _LARGEST_KEPT:
-                raise ZooError(f"{path} holds more than {_LARGEST_KEPT:,} bytes of evaluations, more than any run's")
+            if evaluated > LARGEST_KEPT:
+                raise ZooError(f"{path} holds more than {LARGEST_KEPT:,} bytes of evaluations, more than any run's")
         else:
             count += 1
             if count % every == 0:
                 terms.append((len(line), record))
                 size += len(line)
-            if size > _LARGEST_KEPT:
+            if size > LARGEST_KEPT:
                 terms, every = terms[1::2], 2 * every
                 size = sum(length for length, _ in terms)
     records = [*(record for _, record in terms), *evaluations]
@@ -124,7 +124,7 @@ def compared_by(log: Log) -> dict[str, str]:
     for record in log.records:
         for name, result in results(record):
             if number(result.get("score")) is not None:
-                (added if "checkpoint" in record else own)[name] = protocol(result)
+                (own if is_own(record) else added)[name] = protocol(result)
     return added | own
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo import settings
+from zoo.checkpoint import Checkpoint
 from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import CheckpointError, UsageError, ZooError, shown
 from zoo.randomness import derived_seed
 from zoo.registry import Registry, resolve
-from zoo.run import Checkpoint
 from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
 from zoo.untrusted import said
 from zoo.weights import WeightsFile, unneeded
@@ -41,12 +41,7 @@ def build_dataset(
 
 
 def build_model(
-    registry: Registry,
-    config: RunConfig,
-    backend: Backend,
-    *,
-    typed: bool = True,
-    checkpoint: Checkpoint | WeightsFile | None = None,
+    registry: Registry, config: RunConfig, backend: Backend, *, checkpoint: Checkpoint | WeightsFile | None = None
 ) -> Any:
     """Make a model with fresh weights, which depend on the run's seed alone; the caller's random state is untouched.
 
@@ -55,7 +50,7 @@ def build_model(
     """
     if config.image_shape is None:
         raise CheckpointError("the configuration has no image_shape; it was never trained with")
-    target = resolve(registry.spec(ModelSpec, config.model, typed=typed).target)
+    target = resolve(registry.spec(ModelSpec, config.model).target)
     values = settings.validated(target, config.settings.get("model", {}), "model")
     _check_size(config.model, partial(target, config.image_shape, **values), checkpoint)
     with _blaming_settings(f"model {config.model!r}"):
@@ -65,9 +60,9 @@ def build_model(
         return backend.place(model)
 
 
-def build_loss(registry: Registry, config: RunConfig, backend: Backend, *, typed: bool = True) -> Any:
+def build_loss(registry: Registry, config: RunConfig, backend: Backend) -> Any:
     """Make the loss; networks of its own are seeded and placed like the model's."""
-    target = resolve(registry.spec(LossSpec, config.loss, typed=typed).target)
+    target = resolve(registry.spec(LossSpec, config.loss).target)
     values = settings.validated(target, config.settings.get("loss", {}), "loss")
     with _blaming_settings(f"loss {config.loss!r}"):
         with torch.random.fork_rng(devices=[]):
@@ -76,11 +71,9 @@ def build_loss(registry: Registry, config: RunConfig, backend: Backend, *, typed
         return backend.place(loss) if isinstance(loss, torch.nn.Module) else loss
 
 
-def build_trainer(
-    registry: Registry, config: RunConfig, model: Any, loss: Any, backend: Backend, *, typed: bool = True
-) -> Any:
+def build_trainer(registry: Registry, config: RunConfig, model: Any, loss: Any, backend: Backend) -> Any:
     """Make the trainer."""
-    target = resolve(registry.spec(TrainerSpec, config.trainer, typed=typed).target)
+    target = resolve(registry.spec(TrainerSpec, config.trainer).target)
     values = settings.validated(target, config.settings.get("trainer", {}), "trainer")
     with _blaming_settings(f"trainer {config.trainer!r}"):
         return target(model, loss, seed=config.seed, backend=backend, **values)

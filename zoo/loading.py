@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.building import build_dataset, build_model, load_weights
+from zoo.checkpoint import Checkpoint
 from zoo.config import RunConfig, dataset_paths
 from zoo.device import Backend
 from zoo.errors import CheckpointError, UnknownNameError, UsageError, shown, unknown
 from zoo.registry import Registry, resolve
-from zoo.run import Checkpoint, RunDirectory, find_checkpoint
+from zoo.run import RunDirectory, find_checkpoint
 from zoo.specs import ModelSpec
 from zoo.untrusted import exists, user_path
 from zoo.weights import WeightsFile
@@ -31,6 +32,7 @@ class Loaded:
     path: Path
     name: str  # the path, or pretrained:NAME
     step: int
+    weights_sha256: str  # of their file
     run: RunDirectory | None
 
     def open_dataset(
@@ -64,29 +66,36 @@ class Loaded:
             raise UsageError(f"{self.name} was trained on {trained_on}, not {shown(typed)}; leave the dataset out")
 
 
-def load_checkpoint(registry: Registry, model_name: str, checkpoint: Path | str, *, device: str = "auto") -> Loaded:
+def load_checkpoint(
+    registry: Registry, model_name: str | None, checkpoint: Path | str, *, device: str = "auto"
+) -> Loaded:
     """Open a run directory (its newest whole checkpoint), one checkpoint, a weights file, or `pretrained:NAME`.
 
+    `model_name` None stands for the registered model that the file names; `pretrained:NAME` needs it.
     Raises CheckpointError, one line, if it is none of these, or another model's; UnknownNameError for a `pretrained`
-    that does not ship with the model.
+    that does not ship with the model, and for a model that is not registered.
     """
-    spec = registry.spec(ModelSpec, model_name)
-    shipped = str(checkpoint).startswith(PRETRAINED)
-    path = _shipped(spec, str(checkpoint).removeprefix(PRETRAINED)) if shipped else user_path(checkpoint)
+    spec = registry.spec(ModelSpec, model_name) if model_name is not None else None
+    if spec is not None and str(checkpoint).startswith(PRETRAINED):
+        path, shipped = _shipped(spec, str(checkpoint).removeprefix(PRETRAINED)), True
+    else:
+        path, shipped = user_path(checkpoint), False
     found: Checkpoint | WeightsFile
     if shipped or (exists(path) and path.is_file()):
         found, run = WeightsFile.open(path), None
         config = found.config
     else:
         found = find_checkpoint(path)
-        run = found.run
+        run = RunDirectory.of(found)
         config = run.config
-    if config.model != model_name:
+    if model_name is None:
+        registry.spec(ModelSpec, config.model, typed=False)
+    elif config.model != model_name:
         raise CheckpointError(f"{checkpoint} holds a model {config.model!r}, not {model_name!r}; name it instead")
     model = build_model(registry, config, Backend.choose(device, "fp32"), checkpoint=found)
     load_weights(model, found)
     name = str(checkpoint) if shipped else str(found.path)
-    return Loaded(model.eval(), config, found.path, name, found.step, run)
+    return Loaded(model.eval(), config, found.path, name, found.step, found.weights_sha256, run)
 
 
 def _shipped(spec: ModelSpec, name: str) -> Path:

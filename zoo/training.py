@@ -20,7 +20,7 @@ from zoo.building import build_dataset, build_loss, build_model, build_trainer, 
 from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.evaluating import score
+from zoo.evaluating import lower_is_better, score
 from zoo.provenance import differences, with_start
 from zoo.randomness import numpy_stream
 from zoo.registry import Registry
@@ -45,12 +45,12 @@ def train(
 ) -> RunDirectory:
     """Train as `config` says, in the run directory `out`; return it.
 
-    With `resume`, go on from its newest whole checkpoint (from the beginning where there is none yet).
+    With `resume`, go on from its newest whole checkpoint (from the beginning where there is none yet). `config` is one
+    that `zoo.config` made: what a file names was held against the registry there.
 
     Raises Interrupted, with a checkpoint written, on SIGINT, SIGTERM or SIGHUP; ZooError for numbers that are not
     finite, a full disk, a folder that vanished, ....
     """
-    # A file may only name what is registered; what the person typed was looked up when `config` was made.
     run = RunDirectory(out)
     if exists(out / "state.json"):
         raise UsageError(
@@ -79,12 +79,13 @@ def train(
             evaluate_here(registry, run, config, model, dataset, first, data_root)
         if first >= config.steps:
             if run.exists() and config.settings["dataset"] != run.config.settings.get("dataset"):  # files that moved
-                run.begin(config.model_copy(update={"made_by": run.config.made_by}))
+                run.write_config(config.model_copy(update={"made_by": run.config.made_by}))
             terminal.note(f"{out} is at step {first:,} already; nothing to do (--steps N goes further)")
             return run
         for difference in differences(run.config.made_by, backend, dataset) if first else ():
             terminal.warn(f"from here on not bit for bit as without the stop: {difference}")
-        made_by = with_start(run.config.made_by if run.exists() else {}, first + 1, backend, dataset)
+        made_by = run.config.made_by if run.exists() else {}
+        made_by = with_start(made_by, first + 1, backend, dataset, registry.plugins.versions())
         on = config.dataset if config.preset == config.dataset else f"{config.dataset}, preset {config.preset}"
         terminal.note(f"training {config.model} on {on}: steps {first + 1:,} to {config.steps:,} in {out} ({backend})")
 
@@ -102,7 +103,7 @@ def train(
                 else:
                     with _told_what_does_not_go_together(registry, config):
                         terms = trainer.step(images)
-                    run.begin(config.model_copy(update={"made_by": made_by}))
+                    run.write_config(config.model_copy(update={"made_by": made_by}))
                 text = ""
                 # Log.
                 if step % config.log_every == 0 or step == config.steps:
@@ -151,9 +152,11 @@ def evaluate_here(
     """Score the model in training and append the result to evaluations.jsonl; a failing metric costs a warning."""
     metric_settings = {name: config.settings.get(name, {}) for name in config.eval_metrics}
     seed = config.seed % 2**32  # the metrics' generator takes no more
+    began = time.monotonic()
     metrics, errors = score(registry, model, dataset, config.eval_metrics, seed, metric_settings, data_root)
+    seconds = round(time.monotonic() - began, 3)
     record = {"step": step, "model": config.model, "dataset": config.dataset, "seed": seed, "metrics": metrics}
-    run.append("evaluations.jsonl", record | {"errors": errors})
+    run.append("evaluations.jsonl", record | {"errors": errors, "seconds": seconds})
     for name, error in errors.items():
         terminal.warn(f"step {step:,}: {name}: {error}")
     scores = ", ".join(f"{name} {_rounded(result['score'])}" for name, result in metrics.items())
@@ -208,7 +211,8 @@ def _best_step(registry: Registry, run: RunDirectory, config: RunConfig) -> int 
     if not config.eval_metrics:
         return None
     metric = config.keep_best or config.eval_metrics[0]
-    return run.best_step(metric, lower_is_better=registry.spec(MetricSpec, metric).lower_is_better)
+    # A run that evaluates was asked to by a person, so its metrics may be import paths.
+    return run.best_step(metric, lower_is_better=lower_is_better(registry, metric, typed=config.eval_every > 0))
 
 
 def save(run: RunDirectory, step: int, terms: Mapping[str, Tensor], model: torch.nn.Module, trainer: Any) -> None:

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from zoo.errors import ZooError, shown
 
+LARGEST_STEP = 2**53  # as a number in JSON is whole everywhere
 LARGEST_JSON = 4 * 2**20
 DEEPEST_JSON = 100
 

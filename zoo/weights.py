@@ -7,6 +7,7 @@ models' `pretrained` ones; anybody else passes them on, and opens them by their 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.config import RunConfig
 from zoo.errors import CheckpointError, ZooError, shown
 from zoo.files import writing
-from zoo.untrusted import open_file, parse_json, read_bytes, said
+from zoo.untrusted import LARGEST_STEP, open_file, parse_json, read_bytes, said
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 WEIGHTS_FORMAT = 1
 _KEY = "zoo.weights"  # in the header's metadata
 _LARGEST_HEADER = 8 * 2**20  # bytes
-_LARGEST_STEP = 2**53
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,15 @@ class WeightsFile:
             raise CheckpointError(f"{path} is no weights file: its header has no {_KEY}, which zoo writes") from None
         if stored != WEIGHTS_FORMAT:
             raise CheckpointError(f"{path} has weights format {shown(stored)}, this version reads {WEIGHTS_FORMAT}")
-        if type(step) is not int or not 0 <= step <= _LARGEST_STEP:
+        if type(step) is not int or not 0 <= step <= LARGEST_STEP:
             raise CheckpointError(f"{path} is no weights file: its step is {shown(step)}")
         return cls(path, RunConfig.from_document(config, path), step, size)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of the file, in hexadecimal digits."""
+        with open_file(self.path, CheckpointError) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     @property
     def weights_size(self) -> int:

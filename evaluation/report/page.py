@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, TypeVar
 from jinja2 import Environment, StrictUndefined
 
 from ibgan_plugin.evaluation import figures
-from ibgan_plugin.evaluation.logs import kl_series, last_kl, read_log, scores, series
+from ibgan_plugin.evaluation.logs import kl_series, scores, series
 from ibgan_plugin.evaluation.report import charts, pictures, reading
 from ibgan_plugin.evaluation.report.charts import Chart, DrawnChart, Level, Line, Mark
 from ibgan_plugin.evaluation.report.pictures import Picture, Sliders
 from ibgan_plugin.evaluation.report.reading import Run, Score
 from zoo import terminal
 from zoo.building import build_dataset
-from zoo.errors import UsageError, ZooError, shown
+from zoo.errors import UsageError, described, shown
+from zoo.evaluating import lower_is_better, published
 from zoo.files import writing
 from zoo.loading import Loaded, load_checkpoint
 from zoo.registry import Registry, default_registry
@@ -67,8 +68,7 @@ class View:
         try:
             return make()
         except Exception as error:  # the model may be another plugin's: any failure, and the rest still shows
-            reason = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-            self.problems.append(f"{what}: {' '.join(reason.split())}")
+            self.problems.append(f"{what}: {described(error)}")
             terminal.warn(f"{self.run.name}: {self.problems[-1]}")
             return None
 
@@ -101,7 +101,7 @@ class Studio:
         if loaded is None:
             return
         model = loaded.model
-        view.step, view.checkpoint_sha256 = loaded.step, _sha256(loaded)
+        view.step, view.checkpoint_sha256 = loaded.step, loaded.weights_sha256
         view.samples = view.attempt("no samples", lambda: pictures.samples(model, self.images, self.seed))
         dataset = view.attempt("no real images", lambda: self._dataset(view.run))
         view.sliders = view.attempt("no traversal", lambda: self._sliders(loaded, dataset))
@@ -128,11 +128,7 @@ class Studio:
 
     def _sliders(self, loaded: Loaded, dataset: Dataset | None) -> Sliders:
         codes, names = pictures.base_codes(loaded.model, dataset, self.seed)
-        kl = figures.kl_of_each_code(loaded.model, self.seed)
-        if kl is None and loaded.run is not None:
-            kl = last_kl(read_log(loaded.run.path / "metrics.jsonl"), loaded.step)
-        if kl is not None and len(kl) != codes.shape[1]:
-            kl = None
+        kl = figures.kl_of_loaded(loaded, codes.shape[1], self.seed)
         return pictures.sliders(loaded.model, codes, names, self.steps, kl)
 
 
@@ -195,16 +191,12 @@ def _default_path(runs: Sequence[Run]) -> Path:
 def _read_scores(registry: Registry, view: View) -> None:
     view.scores = reading.run_scores(view.run)
     for metric in dict.fromkeys(score.metric for score in view.scores):
-        best = reading.best_of(view.scores, metric, lower=reading.lower_is_better(registry, metric))
+        best = reading.best_of(view.scores, metric, lower=lower_is_better(registry, metric))
         if best is not None:
             view.best[metric] = best
-        paper = reading.published_score(registry, metric, view.run.config)
+        paper = published(registry, metric, view.run.config.model, view.run.config.dataset)
         if paper is not None:
             view.paper[metric] = paper
-
-
-def _sha256(loaded: Loaded) -> str:
-    return hashlib.sha256((loaded.path / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _render(views: Sequence[View], real: Sequence[Real], seed: int) -> str:

@@ -11,11 +11,8 @@ from typing import Any
 
 from ibgan_plugin.evaluation.logs import Log, compared_by, number, read_log, results
 from zoo.config import RunConfig
-from zoo.errors import UnknownNameError
-from zoo.registry import Registry
+from zoo.evaluations import protocol as protocol_of
 from zoo.run import RunDirectory, find_checkpoint
-from zoo.run import protocol as protocol_of
-from zoo.specs import MetricSpec
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -124,26 +121,9 @@ def best_of(scores: Sequence[Score], metric: str, *, lower: bool) -> Score | Non
     return (min if lower else max)(valued, key=lambda score: score.value or 0.0, default=None)
 
 
-def lower_is_better(registry: Registry, metric: str) -> bool:
-    """Which way a metric goes; one that no plugin here registers is taken to go up."""
-    try:
-        return bool(registry.spec(MetricSpec, metric, typed=False).lower_is_better)
-    except UnknownNameError:
-        return False
-
-
-def published_score(registry: Registry, metric: str, config: RunConfig) -> float | None:
-    """What the paper reports for this model and dataset, or None."""
-    try:
-        found = registry.spec(MetricSpec, metric, typed=False).published
-    except UnknownNameError:
-        return None
-    return found.get((config.model, config.dataset))
-
-
 def _directory(path: Path) -> RunDirectory:
     run = RunDirectory(path)
-    return run if run.exists() else find_checkpoint(path).run
+    return run if run.exists() else RunDirectory.of(find_checkpoint(path))
 
 
 def _names(paths: Sequence[Path | str], directories: Sequence[RunDirectory]) -> list[str]:

@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo import terminal
+from zoo.checkpoint import Checkpoint
 from zoo.errors import CheckpointError
-from zoo.run import Checkpoint, RunDirectory
+from zoo.run import RunDirectory
 
 PROGRAM = "import sys; from zoo.cli import main; main()"
 STEPS = 60

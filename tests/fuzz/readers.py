@@ -81,7 +81,7 @@ def build_run(folder: Path) -> None:
     model = build_model(registry, config, backend)
     trainer = build_trainer(registry, config, model, build_loss(registry, config, backend), backend)
     run = RunDirectory(folder)
-    run.begin(config)
+    run.write_config(config)
     for step in (1, 2):
         trainer.step(torch.rand(4, 1, 64, 64, generator=torch.Generator().manual_seed(step)))
     run.save(2, model.state_dict(), *trainer.state())
@@ -116,7 +116,7 @@ def read_weights_file(folder: Path) -> None:
 
 def reseal(folder: Path) -> None:
     """Make a checkpoint agree with itself again after a change, where it still can: what an attacker would do."""
-    from zoo.run import _sha256_of
+    from zoo.checkpoint import sha256_of
 
     try:
         state = json.loads((folder / STATE).read_text())
@@ -124,7 +124,7 @@ def reseal(folder: Path) -> None:
             content = (folder / file).read_bytes()
             entry = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             state["files"][Path(file).name] = entry
-        state["sha256"] = _sha256_of(state)
+        state["sha256"] = sha256_of(state)
     except (ValueError, TypeError, KeyError, RecursionError):
         return
     (folder / STATE).write_text(json.dumps(state))
@@ -132,18 +132,19 @@ def reseal(folder: Path) -> None:
 
 def reseal_state(folder: Path) -> None:
     """The same after a change of state.json itself, where that still is an object."""
-    from zoo.run import _sha256_of
+    from zoo.checkpoint import sha256_of
 
     try:
         state = json.loads((folder / STATE).read_text())
-        state["sha256"] = _sha256_of(state)
+        state["sha256"] = sha256_of(state)
     except (ValueError, TypeError, RecursionError):
         return
     (folder / STATE).write_text(json.dumps(state))
 
 
 def read_checkpoint(folder: Path) -> None:
-    from zoo.run import Checkpoint, find_checkpoint
+    from zoo.checkpoint import Checkpoint
+    from zoo.run import find_checkpoint
 
     checkpoint = Checkpoint.open(folder / CHECKPOINT)
     checkpoint.verify()
@@ -165,10 +166,10 @@ def read_trainer(folder: Path) -> None:
     import torch
 
     from zoo.building import build_loss, build_model, build_trainer, load_trainer, load_weights
+    from zoo.checkpoint import Checkpoint
     from zoo.config import RunConfig, resumed_config
     from zoo.device import Backend
     from zoo.registry import default_registry
-    from zoo.run import Checkpoint
 
     registry, backend = default_registry(), Backend.choose("cpu", "fp32")
     stored = RunConfig.from_file(folder / "config.json")

@@ -362,7 +362,7 @@ def test_six_steps_are_three_a_checkpoint_and_three(build, squares, system_name,
     for images in batches[:3]:
         first.trainer.step(images)
     run = RunDirectory(tmp_path / "run")
-    run.begin(RunConfig(model=system_name, dataset="none", loss="x", trainer="x", preset="none", steps=6))
+    run.write_config(RunConfig(model=system_name, dataset="none", loss="x", trainer="x", preset="none", steps=6))
     checkpoint = run.save(3, first.model.state_dict(), *first.trainer.state())
     second.model.load_state_dict(checkpoint.tensors("model.safetensors"))
     second.trainer.load(checkpoint.tensors("trainer.safetensors"), checkpoint.state["trainer"])

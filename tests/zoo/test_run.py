@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import torch
 
+from zoo.checkpoint import Checkpoint
 from zoo.errors import CheckpointError, ZooError
-from zoo.run import Checkpoint, RunDirectory, find_checkpoint
+from zoo.run import RunDirectory, find_checkpoint
 
 Tensors = dict[str, torch.Tensor]
 
@@ -70,6 +71,18 @@ def test_views_and_columns_are_saved_as_they_look(tmp_path: Path) -> None:
     found = run.newest().tensors("model.safetensors")  # type: ignore[union-attr]  # it was just saved
     assert torch.equal(found["last"], whole)
     assert torch.equal(found["view"], tensors["view"])
+
+
+def test_tied_weights_are_saved_under_both_names(tmp_path: Path) -> None:
+    encoder, decoder = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    decoder.weight = encoder.weight
+    model = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+    RunDirectory(tmp_path).save(1, model.state_dict(), {"two": encoder.weight, "views": encoder.weight[:1]}, {})
+    found = RunDirectory(tmp_path).newest()
+    assert found is not None
+    assert found.tensors("model.safetensors").keys() == model.state_dict().keys()
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in found.weights().items())
+    assert torch.equal(found.tensors("trainer.safetensors")["views"], encoder.weight[:1])
 
 
 def truncated(file: Path) -> None:
@@ -281,7 +294,7 @@ def test_a_checkpoint_can_be_named_in_several_ways(trained: Path, monkeypatch: p
     assert find_checkpoint(folder).step == 4
     monkeypatch.chdir(folder)
     found = find_checkpoint(Path())
-    assert (found.step, found.run.config.model) == (4, "ibgan")
+    assert (found.step, RunDirectory.of(found).config.model) == (4, "ibgan")
     monkeypatch.chdir(trained.parent)
     assert find_checkpoint(Path("run")).path == Path("run/checkpoints/step-00000006")
 
@@ -305,7 +318,8 @@ SAVING = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
-from zoo.run import Checkpoint, RunDirectory
+from zoo.checkpoint import Checkpoint
+from zoo.run import RunDirectory
 
 torch.set_num_threads(1)
 EVENTS = {"open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir", "tempfile.mkdtemp", "shutil.rmtree"}
