@@ -107,6 +107,8 @@ def resolve_config(
                 f"the configuration is of {shown(base.model)}, not of {model!r}; begin with a preset instead"
             )
         layers = _layers_of(base)
+        if dataset != base.dataset:  # what was said of one dataset is nothing to another
+            layers = {key: value for key, value in layers.items() if not key.startswith("dataset.")}
         preset_name, preset_source = base.preset, base.sources.get("preset", "default")
     else:
         chosen = choose_preset(spec, dataset, preset)

@@ -59,6 +59,11 @@ class MetricError(ZooError):
     """A metric that is not defined for this model or dataset."""
 
 
+def described(error: BaseException) -> str:
+    """Return one line for any exception: what a ZooError says, and the type before what another says."""
+    return str(error) if isinstance(error, ZooError) else " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return "unknown KIND 'NAME' ...", with the near names first, else all of them."""
     names = sorted(known)

@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from zoo import settings, terminal
-from zoo.errors import MetricError, PluginError, UsageError, ZooError
-from zoo.loading import load_checkpoint
+from zoo.errors import (
+    AmbiguousNameError,
+    DataError,
+    MetricError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+    ZooError,
+    described,
+    shown,
+)
+from zoo.loading import Loaded, load_checkpoint
+from zoo.provenance import images_used, starts
 from zoo.registry import Registry, resolve
 from zoo.specs import MetricSpec
 
@@ -37,10 +48,18 @@ def evaluate(
     places = given.pop("dataset", {})
     wanted = check_metrics(registry, metrics, given)
     loaded = load_checkpoint(registry, model_name, checkpoint, device=device)
-    dataset = loaded.open_dataset(registry, data_root, dataset_name, **places)
+    dataset: Any
+    try:
+        dataset = loaded.open_dataset(registry, data_root, dataset_name, **places)
+    except DataError as error:  # some metrics do without: mi_bounds, or fid with a file of statistics
+        dataset = _NotHere(error)
+    else:
+        _warn_of_other_images(loaded, dataset)
     began = time.monotonic()
     results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted, data_root)
     seconds = round(time.monotonic() - began, 3)
+    if isinstance(dataset, _NotHere) and not results:
+        raise dataset.why
     document = {
         "model": model_name,
         "checkpoint": loaded.name,
@@ -57,6 +76,29 @@ def evaluate(
         except ZooError as error:
             terminal.warn(f"the result is not recorded: {error}")
     return document
+
+
+class _NotHere:
+    """In the place of a dataset that cannot be opened; whatever is asked of it is the reason why."""
+
+    def __init__(self, why: DataError) -> None:
+        self.why = why
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self.why
+
+
+def _warn_of_other_images(loaded: Loaded, dataset: Any) -> None:
+    """Say so where the images are not those that the model was last trained on: the scores are of these."""
+    last = list(starts(loaded.config.made_by).values())[-1:]
+    before, now = last[0].get("images") if last else None, images_used(dataset)
+    if isinstance(before, str) and before != now:
+        terminal.warn(
+            f"{loaded.name} was trained on other images of {loaded.config.dataset}, {shown(before)}; the scores are "
+            f"of those here, {now}"
+        )
 
 
 def _json(metric_settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -105,8 +147,8 @@ def score(
     results: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
     for name in metrics:
-        spec = registry.spec(MetricSpec, name)
         try:
+            spec = registry.spec(MetricSpec, name)
             if spec.needs_factors and dataset.factor_sizes is None:
                 raise MetricError(f"needs ground-truth factors, which {dataset.name} does not have")
             metric = resolve(spec.target)
@@ -115,10 +157,9 @@ def score(
                 values["data_root"] = data_root
             result = metric(model, dataset, seed, **values)
             results[name] = _result(result)
-        except ZooError as error:
-            errors[name] = str(error)
         except Exception as error:  # a metric may come from another plugin: its failure costs its own score only
-            errors[name] = " ".join(f"{type(error).__name__}: {error}".split())
+            errors[name] = described(error)
+            terminal.trace(error)
     return results, errors
 
 
@@ -135,4 +176,22 @@ def _result(result: Any) -> dict[str, Any]:
 
 def published(registry: Registry, metric: str, model: str, dataset: str) -> float | None:
     """What the paper reports for this model and dataset, or None."""
-    return registry.spec(MetricSpec, metric).published.get((model, dataset))
+    spec = _spec(registry, metric)
+    return spec.published.get((model, dataset)) if spec else None
+
+
+def lower_is_better(registry: Registry, metric: str, *, typed: bool = False) -> bool:
+    """Which way a metric goes; one that no plugin here registers is taken to go up.
+
+    `typed` says that a person named the metric, perhaps by its import path.
+    """
+    spec = _spec(registry, metric, typed=typed)
+    return spec.lower_is_better if spec else False
+
+
+def _spec(registry: Registry, metric: str, *, typed: bool = False) -> MetricSpec | None:
+    """What is known of a metric that has scored already, perhaps elsewhere: nothing, where no plugin here has it."""
+    try:
+        return registry.spec(MetricSpec, metric, typed=typed)
+    except (UnknownNameError, AmbiguousNameError):
+        return None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from zoo import hookspecs, terminal
-from zoo.errors import PluginError, unknown
+from zoo.errors import PluginError, described, unknown
 from zoo.specs import KINDS, Spec
 
 if TYPE_CHECKING:
@@ -86,10 +86,15 @@ class PluginManager:
                     if not all(isinstance(text, str) for text in (spec.name, spec.target, spec.summary)):
                         raise TypeError(f"{spec!r:.120}: name, target and summary must be strings")
             except (Exception, SystemExit) as error:  # whatever a plugin raises is its own failure, told with its name
-                self._break(plugin, f"{hook} failed: {_told(error)}", error)
+                self._break(plugin, f"{hook} failed: {described(error)}", error)
                 continue
             for spec in found:
                 yield plugin, spec
+
+    def versions(self) -> dict[str, str]:
+        """The versions of the distributions that the working plugins come from, by name."""
+        working = (plugin for plugin in self.plugins if plugin.status == "ok" and plugin.version)
+        return {plugin.distribution: plugin.version for plugin in working}
 
     def add_commands(self, cli: click.Group) -> None:
         """Let every working plugin add its commands."""
@@ -103,7 +108,7 @@ class PluginManager:
             except (Exception, SystemExit) as error:  # whatever a plugin raises is its own failure, told with its name
                 cli.commands.clear()
                 cli.commands.update(before)
-                self._break(plugin, f"zoo_commands failed: {_told(error)}", error)
+                self._break(plugin, f"zoo_commands failed: {described(error)}", error)
 
     def _add(self, entry: EntryPoint, disabled: bool) -> None:
         dist = entry.dist
@@ -116,32 +121,35 @@ class PluginManager:
             module = entry.load()
             hooks = self._marked(module)
         except (Exception, SystemExit) as error:  # an import can fail in any way, and must not take the host down
-            self._break(plugin, f"failed to load: {_told(error)}", error)
+            self._break(plugin, f"failed to load: {described(error)}", error)
             return
         self._register(plugin, module, hooks)
 
-    def _marked(self, module: Any) -> tuple[str, ...]:
-        return tuple(name for name in dir(module) if self._pluggy.parse_hookimpl_opts(module, name) is not None)
+    def _marked(self, module: Any) -> dict[str, str]:
+        """The names that a module has marked, each with the hook that it implements (`specname`, else its own name)."""
+        options = {name: self._pluggy.parse_hookimpl_opts(module, name) for name in dir(module)}
+        return {name: found.get("specname") or name for name, found in options.items() if found is not None}
 
-    def _register(self, plugin: Plugin, module: Any, hooks: tuple[str, ...]) -> None:
+    def _register(self, plugin: Plugin, module: Any, marked: dict[str, str]) -> None:
         if self._pluggy.has_plugin(plugin.name):
             other = next(p for p in self.plugins if p.name == plugin.name and p.module is not None)
             self._break(plugin, f"its name is taken by {other.distribution} {other.version}")
             return
-        plugin.module, plugin.hooks = module, tuple(name for name in hooks if name in HOOKS)
-        for name in hooks:
-            if name not in HOOKS:
-                self._report(plugin, unknown("hook", name, HOOKS))
+        known = {name: hook for name, hook in marked.items() if hook in HOOKS}
+        plugin.module, plugin.hooks = module, tuple(dict.fromkeys(known.values()))
+        for hook in marked.values():
+            if hook not in HOOKS:
+                self._report(plugin, unknown("hook", hook, HOOKS))
         # Only the known hooks are registered, so that a misspelt one does not cost the plugin its others.
-        known = ModuleType(plugin.name)
-        vars(known).update({name: getattr(module, name) for name in plugin.hooks})
+        registered = ModuleType(plugin.name)
+        vars(registered).update({name: getattr(module, name) for name in known})
         try:
-            self._pluggy.register(known, plugin.name)
+            self._pluggy.register(registered, plugin.name)
         except pluggy.PluginValidationError as error:
             if self._pluggy.has_plugin(plugin.name):  # pluggy before 1.7 keeps the name of what it refuses
                 self._pluggy.unregister(name=plugin.name)
             plugin.module = None
-            self._break(plugin, _told(error), error)
+            self._break(plugin, described(error), error)
 
     def _working(self, hook: str) -> Iterator[Plugin]:
         return (plugin for plugin in self.plugins if plugin.status == "ok" and hook in plugin.hooks)
@@ -160,8 +168,3 @@ class PluginManager:
         if self._strict:
             raise PluginError(f"{plugin.origin} {error}; fix it, or name it in ZOO_DISABLE_PLUGINS") from cause
         terminal.warn(f"{plugin.origin} {error}")
-
-
-def _told(error: BaseException) -> str:
-    """One line for any exception."""
-    return " ".join(f"{type(error).__name__}: {error}".split())

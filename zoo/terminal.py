@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,6 +30,13 @@ def note(message: str) -> None:
 def warn(message: str) -> None:
     """Print one warning line on stderr."""
     note(f"warning: {message}")
+
+
+def trace(error: BaseException) -> None:
+    """Print the traceback of an error that is told in one line, where `ZOO_DEBUG` asks for it."""
+    if os.environ.get("ZOO_DEBUG", "") not in ("", "0"):
+        with suppress(OSError):
+            traceback.print_exception(error)
 
 
 def out(text: str) -> None:

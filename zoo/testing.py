@@ -92,6 +92,8 @@ def check_model(model: Any, image_shape: ImageShape) -> None:
     pixels = dataset.images(np.arange(0, len(dataset), len(dataset) // 4))
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255  # (4, C, H, W)
     model.train()
+    for part in list(model.children())[:1]:  # as somebody who trains on may have frozen it
+        part.eval()
     modes, random_state = [module.training for module in model.modules()], torch.get_rng_state()
 
     generated = model.generate(4, seed=0)
@@ -114,7 +116,10 @@ def check_model(model: Any, image_shape: ImageShape) -> None:
     )
 
     _expect_images(model.decode(codes), image_shape, "decode of 4 codes")
-    _expect(modes == [module.training for module in model.modules()], "it leaves the module in another mode")
+    _expect(
+        modes == [module.training for module in model.modules()],
+        "it leaves the module, or a part of it, in another mode",
+    )
     _expect(torch.equal(random_state, torch.get_rng_state()), "it draws from torch's global random state")
 
 
@@ -262,6 +267,8 @@ def _check_training(
         straight = train(registry, config, Path(folder) / "straight")
         _expect_log(straight, steps)
         loaded = load_checkpoint(registry, name, straight.path, device="cpu")
+        taken = [attribute for attribute in ("config", "load_dataset") if hasattr(loaded.model, attribute)]
+        _expect(not taken, f"it has an attribute {', '.join(taken)}, which zoo.load sets; call it something else")
         fresh = build_model(registry, loaded.config, Backend.choose("cpu", "fp32")).state_dict()
         trained = loaded.model.state_dict()
         changed = [key for key, value in fresh.items() if not value.equal(trained[key])]

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import zoo
 from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError
+from zoo.run import RunDirectory
 
 SETTINGS = {"factorvae": {"votes": 20, "variance_images": 256}, "mi_bounds": {"num": 100}}
 
@@ -232,10 +234,11 @@ def test_a_dataset_given_by_its_import_path_is_typed_again(cli: Callable[..., An
         {"loss": "trap_module:thing"},
         {"trainer": "trap_module:thing"},
         {"eval_metrics": ["trap_module:thing"], "eval_every": 1},
+        {"eval_metrics": ["trap_module:thing"], "keep": 1, "sources": {}},  # asked only what to keep by
         {"preset": "trap_module:thing"},
         {"device": "trap_module:thing"},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=lambda change: "+".join(change),
 )
 def test_a_file_never_names_code_to_import(
     cli: Callable[..., Any], run_copy: Path, trap: Path, change: dict[str, Any]
@@ -251,11 +254,13 @@ def test_a_file_never_names_code_to_import(
     assert not trap.exists()
     assert "trap_module" not in sys.modules
     (key, *_) = change
-    if key in ("loss", "trainer", "eval_metrics"):
+    if key in ("loss", "trainer") or "eval_every" in change:
         assert resumed.code == repeated.code == 2
         assert "a file may only name what a plugin registered" in resumed.error
         assert "a file may only name what a plugin registered" in repeated.error
         assert evaluated.code == drawn.code == 0  # which need none of these
+    if "keep" in change:
+        assert (resumed.code, resumed.err.count("warning")) == (0, 0), resumed.err
     if key == "dataset":
         assert resumed.code == of_file.code == 2
         assert "unknown dataset 'trap_module:thing'" in of_file.error
@@ -266,3 +271,49 @@ def test_a_file_never_names_code_to_import(
     if key == "model":
         assert {resumed.code, evaluated.code, drawn.code} == {1, 2}
     assert not trap.exists()
+
+
+def test_a_metric_that_needs_no_images_does_without_them(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """A run that came from another machine, say; what needs the images says what is missing, and costs only itself."""
+    dataset, run = "image_folder", tmp_path / "run"
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for number in range(8):
+        Image.fromarray(np.full((64, 64, 3), 30 * number, np.uint8)).save(faces / f"{number}.png")
+    words = ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=4", "--precision", "fp32")
+    source = ("--set", f"dataset.source={faces}", "--data-root", tmp_path / "data")
+    trained = cli("train", "ibgan", "--dataset", dataset, "--steps", 1, "--out", run, *words, *source)
+    assert trained.code == 0, trained.err
+    faces.rename(tmp_path / "gone")
+    asked = ("--set", "mi_bounds.num=50", "--data-root", tmp_path / "empty", "--json")
+    both = cli("eval", "ibgan", run, "--metrics", "mi_bounds,fid", *asked)
+    document = json.loads(both.out)
+    assert both.code == 1
+    assert document["metrics"]["mi_bounds"]["score"] is not None
+    assert list(document["errors"]) == ["fid"]
+    assert (cli("eval", "ibgan", run, "--metrics", "mi_bounds", *asked)).code == 0
+    records = len(RunDirectory(run).records("evaluations.jsonl"))
+    alone = cli("eval", "ibgan", run, "--metrics", "fid", "--data-root", tmp_path / "empty")
+    assert (alone.code, str(faces) in alone.error) == (1, True)
+    assert len(RunDirectory(run).records("evaluations.jsonl")) == records  # nothing was computed
+
+
+def test_scores_on_other_images_are_said_to_be(cli: Callable[..., Any], tmp_path: Path) -> None:
+    run, words = tmp_path / "run", ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=4")
+    for folder, shade in (("these", 30), ("those", 20)):
+        (tmp_path / folder).mkdir()
+        for number in range(8):
+            Image.fromarray(np.full((64, 64, 3), shade * number, np.uint8)).save(tmp_path / folder / f"{number}.png")
+    root = ("--data-root", tmp_path / "data")
+    source = ("--set", f"dataset.source={tmp_path / 'these'}", *root)
+    out = ("--out", run, "--precision", "fp32")
+    assert cli("train", "ibgan", "--dataset", "image_folder", "--steps", 1, *out, *words, *source).code == 0
+    mi_bounds = ("eval", "ibgan", run, "--metrics", "mi_bounds", "--set", "mi_bounds.num=50", *root)
+    assert "warning" not in cli(*mi_bounds).err
+    other = cli(*mi_bounds, "--set", f"dataset.source={tmp_path / 'those'}")
+    assert other.code == 0
+    assert "was trained on other images of image_folder, '8 with hash " in other.err
+
+
+def test_a_run_directory_is_a_path(trained: Path) -> None:
+    assert zoo.load("ibgan", RunDirectory(trained)).config.steps == 6

@@ -82,6 +82,16 @@ def test_a_preset_beside_a_file_is_refused(registry: Registry) -> None:
         made(registry, base=made(registry), preset="demo")
 
 
+def test_what_a_file_says_of_its_dataset_is_nothing_to_another(registry: Registry) -> None:
+    base = made(registry, dataset="celeba")
+    assert base.settings["dataset"]["crop"] == 148
+    assert made(registry, base=base, dataset="dsprites").settings["dataset"] == {}
+    chairs = made(registry, base=base, dataset="chairs3d").settings["dataset"]
+    assert chairs == made(registry, dataset="chairs3d").settings["dataset"]
+    with pytest.raises(SettingError, match=r"unknown setting 'dataset\.crop'"):
+        made(registry, "dataset.crop=148", base=base, dataset="dsprites")  # typed, so never dropped
+
+
 def test_the_configuration_of_another_model_is_refused(registry: Registry) -> None:
     """A beta-VAE with the loss and the trainer of a VAE's file would be a VAE under another name."""
     with pytest.raises(UsageError, match=r"^the configuration is of 'vae', not of 'beta_vae'; begin with a preset"):

@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 
 from zoo import hookimpl
 from zoo.errors import AmbiguousNameError, MetricError, PluginError, SettingError, UnknownNameError, UsageError
-from zoo.evaluating import check_metrics, published, score
+from zoo.evaluating import check_metrics, lower_is_better, published, score
 from zoo.plugins import PluginManager
 from zoo.registry import Registry
 from zoo.specs import MetricSpec
@@ -63,6 +63,7 @@ class Metrics:
         return [
             *named,
             MetricSpec("free", "some_metrics:counts", needs_factors=False, published={("ibgan", "dsprites"): 0.8}),
+            MetricSpec("down", "some_metrics:counts", lower_is_better=True),
             MetricSpec("missing", "no_such_module:metric"),
             MetricSpec("twice", "a:b"),
             MetricSpec("twice", "a:c"),
@@ -174,3 +175,29 @@ def test_what_is_wrong_shows_before_anything_is_computed(
 def test_what_the_paper_reports(registry: Registry) -> None:
     assert published(registry, "free", "ibgan", "dsprites") == 0.8
     assert published(registry, "free", "ibgan", "celeba") is None
+
+
+def test_which_way_a_metric_goes(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lower_is_better(registry, "down")
+    assert not lower_is_better(registry, "free")
+    monkeypatch.setattr(
+        "some_metrics.SPEC", MetricSpec("s", "some_metrics:counts", lower_is_better=True), raising=False
+    )
+    assert lower_is_better(registry, "some_metrics:SPEC", typed=True)
+
+
+@pytest.mark.parametrize("name", ["twice", "gone", "some_metrics:SPEC", "no_such_module:x"])
+def test_of_a_metric_that_is_not_known_here_nothing_is_said_and_nothing_imported(registry: Registry, name: str) -> None:
+    """It scored a run elsewhere, or under another set of plugins; its name stands in a file."""
+    assert published(registry, name, "ibgan", "dsprites") is None
+    assert not lower_is_better(registry, name)
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(registry, None, DATA, ["key"], 0, {})
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("ZOO_DEBUG", "1")
+    assert score(registry, None, DATA, ["key"], 0, {})[1] == {"key": "KeyError: 'lost'"}
+    assert "raise error\nKeyError: 'lost'" in capsys.readouterr().err

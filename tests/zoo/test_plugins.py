@@ -150,6 +150,22 @@ def test_a_misspelt_hook_is_reported_and_costs_nothing_else(
     assert "works" in run("list", "metrics", path=path).out
 
 
+def test_an_implementation_may_have_a_name_of_its_own(
+    run: Callable[..., Any], distribution: Callable[..., Path]
+) -> None:
+    """pluggy's `specname` says which hook it is of; a plugin may have several of one hook."""
+    more = WORKING.replace("works", "too").replace(
+        "@hookimpl\ndef zoo_metrics", "@hookimpl(specname='zoo_metrics')\ndef more"
+    )
+    more = more[more.index("@hookimpl") :]
+    path = [distribution("renamed", f"{WORKING}{more}")]
+    outcome = run("plugins", "--json", path=path)
+    assert (outcome.err, plugins_of(outcome)["renamed"]["hooks"]) == ("", ["zoo_metrics"])
+    listed = run("list", "metrics", path=path).out
+    assert "works" in listed
+    assert "too" in listed
+
+
 def test_one_name_from_two_plugins_is_an_error_when_it_is_used(
     cli: Callable[..., Any], distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
         result: Any = cli.main(args=arguments, prog_name="zoo", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -116,9 +116,6 @@ def _leave_closed_streams() -> None:
 
 
 def _failed(error: Exception, code: int, message: str) -> int:
-    if os.environ.get("ZOO_DEBUG", "") not in ("", "0"):
-        import traceback
-
-        traceback.print_exception(error)
+    terminal.trace(error)
     terminal.note("error: " + " ".join(message.split()))
     return code
