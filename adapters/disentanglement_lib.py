@@ -23,6 +23,7 @@ from ibgan_plugin.adapters.noisy_dsprites import NoisyDSprites
 from zoo.errors import DataError
 from zoo.files import writing
 from zoo.terminal import progress
+from zoo.untrusted import exists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 BLOCK = 8192  # images at a time: 32 MiB
 COMPRESSION = 3  # of zlib; level 6 takes three times as long for a file half the size, level 1 as long for a larger one
 
-POSITIONS = (CENTRES - 16) / 32
+POSITIONS = np.linspace(0, 1, len(CENTRES))  # (CENTRES - 16) / 32, to the last bit of the official file
 VALUES = (np.ones(1), np.arange(1.0, 4.0), SCALES, ORIENTATIONS, POSITIONS, POSITIONS)
 """What the classes of the six latents stand for: colour, shape, scale, orientation (radians), posX, posY."""
 
@@ -45,7 +46,8 @@ class DisentanglementLib:
 
         It has the official file's arrays: `imgs` uint8 {0, 1} (737280, 64, 64), `latents_classes`, `latents_values`,
         and `metadata`, a pickled dict, which disentanglement_lib's loader unpickles. DataError for a dataset that
-        disentanglement_lib does not read from that file.
+        disentanglement_lib does not read from that file, and where a file of that name is there: it may be the official
+        one.
         """
         if isinstance(dataset, ColorDSpritesDlib | NoisyDSprites):
             dataset = dataset.sprites  # theirs draw colour and noise on the same file when they are loaded
@@ -55,6 +57,8 @@ class DisentanglementLib:
                 f"{DSprites.name}, {ColorDSpritesDlib.name} and {NoisyDSprites.name} can be written for it"
             )
         path = out / "dsprites" / f"{STEM}.npz"
+        if exists(path):
+            raise DataError(f"{path} exists already; choose another --out, or move it away")
         with writing(path) as temporary:
             _write_npz(dataset, temporary)
         return path

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, described
 
 FILE = "pytorch_model.pt"
 TOLERANCE = 1e-5  # of a code of size 1; larger codes may differ by as much, relatively
@@ -52,7 +52,7 @@ def write_representor(model: nn.Module, image_shape: tuple[int, int, int], path:
             traced = torch.jit.trace(Representor(model), _images(image_shape, 2), check_trace=False)
         difference, dimensions = _largest_difference(traced, model, image_shape)
     except Exception as error:  # `encode` is any plugin's
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = described(error)
         raise ZooError(f"{name} cannot be written as a TorchScript file: {reason[:300]}") from error
     if not difference <= TOLERANCE:
         raise ZooError(

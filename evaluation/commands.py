@@ -47,6 +47,8 @@ def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: 
     from zoo.loading import load_checkpoint
 
     ending = out.suffix.lower()
+    if out.is_dir():
+        ending = ""
     if ending not in ("", *_PICTURES, *_DOCUMENTS):
         endings = ", ".join((*_PICTURES, *_DOCUMENTS))
         raise UsageError(f"{out} has an ending that is no picture's; use {endings}, or a folder without one")
@@ -119,7 +121,7 @@ def traverse(
         raise UsageError("--bases, --images and --per-factor each choose the base codes; give one of them")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
     codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, dataset, data_root)
-    kl = figures.kl_of_each_code(loaded.model, seed) or _logged_kl(loaded)
+    kl = figures.kl_of_loaded(loaded, codes.shape[1], seed)
     traversal = figures.traverse(loaded.model, codes, span=span, steps=steps, kl=kl)
     if ending == ".gif":
         figures.animate_traversal(traversal, out)
@@ -203,13 +205,6 @@ def _base_codes(
         return encoded(loaded.model, dataset, indices), [f"{per_factor} {value}" for value in range(len(indices))]
     indices = named_images(dataset, images or "")
     return encoded(loaded.model, dataset, indices), [f"image {index:,}" for index in indices]
-
-
-def _logged_kl(loaded: Loaded) -> list[float] | None:
-    """The KL of each code as the run logged it, for a model that offers no bounds but whose loss has the term."""
-    from ibgan_plugin.evaluation.logs import last_kl, read_log
-
-    return last_kl(read_log(loaded.run.path / "metrics.jsonl"), loaded.step) if loaded.run is not None else None
 
 
 def _save_figure(figure: Figure, path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ibgan_plugin.evaluation.legibility import COLOURS, DASHES, colour, dash, spread
 from ibgan_plugin.evaluation.logs import Log, Series, best, kl_series, read_log, scores, series
 from zoo import terminal
-from zoo.errors import UnknownNameError, UsageError
+from zoo.errors import CheckpointError, UsageError
+from zoo.evaluating import lower_is_better
 from zoo.registry import default_registry
-from zoo.specs import MetricSpec
+from zoo.untrusted import exists
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +33,13 @@ def plot_run(run: Path | str) -> Figure:
     differs from its neighbours in colour and in dashes. Scores that are not in [0, 1] have a panel each. The best step
     is that of the run's first metric.
 
-    Raises UsageError where there is nothing logged.
+    Raises CheckpointError where there is no run, UsageError where it has nothing logged.
     """
     from matplotlib.figure import Figure
 
     run = Path(run)
+    if not exists(run):
+        raise CheckpointError(f"{run} does not exist; name a run directory")
     log = read_log(run / "metrics.jsonl")
     if not log.records:
         raise UsageError(f"{run} has no metrics.jsonl with steps in it; name a run directory that has trained")
@@ -159,10 +162,7 @@ def _best(metric: str, points: Series) -> tuple[float, float]:
 
 
 def _lower_is_better(metric: str) -> bool:
-    try:
-        return bool(default_registry().spec(MetricSpec, metric, typed=False).lower_is_better)
-    except UnknownNameError:  # the plugin that scored this run is not installed here
-        return False
+    return lower_is_better(default_registry(), metric)
 
 
 def _look(index: int) -> dict[str, Any]:

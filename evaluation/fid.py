@@ -19,10 +19,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ibgan_plugin.evaluation.fid_statistics import About, read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
 from ibgan_plugin.evaluation.inception import RESIZE, InceptionFeatures, Precision, find_weights, read_weights
-from ibgan_plugin.evaluation.representation import dataset_name, dataset_size, device_of, evaluating
+from ibgan_plugin.evaluation.representation import dataset_name, dataset_size
 from ibgan_plugin.evaluation.results import metric_result
 from zoo import terminal
 from zoo.data_root import data_root as resolved
+from zoo.device import device_of, evaluation_mode
 from zoo.errors import DataError, MetricError, ZooError, shown
 from zoo.interfaces import Dataset, Generator
 from zoo.randomness import derived_seed, numpy_stream
@@ -176,7 +177,7 @@ def generated_images(model: Generator, num: int, seed: int) -> Iterator[Images]:
     for number, start in enumerate(range(0, num, CHUNK)):
         n = min(CHUNK, num - start)
         try:
-            with torch.no_grad(), evaluating(model):
+            with torch.no_grad(), evaluation_mode(model):
                 images = model.generate(n, derived_seed(seed, "fid: generated images", number))
         except Exception as error:  # whatever foreign code raises becomes one line
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -21,12 +21,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ibgan_plugin.evaluation.logs import last_kl, read_log
 from zoo.errors import MetricError, UsageError
 from zoo.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from zoo.loading import Loaded
 
 GAP = 2
 KL_DRAWS = 2_000
@@ -112,6 +115,18 @@ def kl_of_each_code(model: Any, seed: int = 0) -> list[float] | None:
     except MetricError:
         return None
     return None if kl is None else [float(value) for value in kl]
+
+
+def kl_of_loaded(loaded: Loaded, dimensions: int, seed: int = 0) -> list[float] | None:
+    """Return the KL of each of a checkpoint's `dimensions` code dimensions, in nats, or None where nothing tells it.
+
+    Where the model offers no bounds, it is what its run logged last up to that step. A number for other dimensions than
+    the codes have is none.
+    """
+    kl = kl_of_each_code(loaded.model, seed)
+    if kl is None and loaded.run is not None:
+        kl = last_kl(read_log(loaded.run.path / "metrics.jsonl"), loaded.step)
+    return kl if kl is not None and len(kl) == dimensions else None
 
 
 def reconstructions(model: Any, images: torch.Tensor) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from pydantic import PositiveInt
 
-from ibgan_plugin.evaluation.representation import evaluating
 from ibgan_plugin.evaluation.results import metric_result
+from zoo.device import evaluation_mode
 from zoo.errors import MetricError
 from zoo.interfaces import Dataset
 
@@ -42,7 +42,7 @@ def mi_bounds(model: Any, data: Dataset, seed: int = 0, *, num: PositiveInt = 10
             f"mi_bounds is not defined for {name}: it needs a model that has bounds on its mutual information "
             "(IB-GAN, InfoGAN, GAN), as a method mi_bounds(num, seed)"
         )
-    with evaluating(model):
+    with evaluation_mode(model):
         bounds = model.mi_bounds(num=num, seed=seed)
     if not isinstance(bounds, Mapping) or not {"mi_lower", "mi_upper", "kl"} <= bounds.keys():
         raise MetricError(f"{name}.mi_bounds returned {bounds!r:.80}; expected a mapping of mi_lower, mi_upper and kl")

@@ -6,8 +6,9 @@ here and there (https://github.com/google-research/disentanglement_lib).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from zoo.device import Backend
+from zoo.device import Backend, device_of, evaluation_mode
 from zoo.errors import MetricError, SettingError
 from zoo.interfaces import Dataset, Encoder
 from zoo.terminal import progress
@@ -50,7 +51,10 @@ def factor_sizes(data: Dataset, metric: str) -> tuple[int, ...]:
 
 
 def dataset_size(data: Dataset, metric: str) -> int:
-    """The number of its images. Raises MetricError where the dataset does not tell."""
+    """The number of its images, every combination of factors once where it has no length; MetricError without both."""
+    sizes = getattr(data, "factor_sizes", None)
+    if not hasattr(data, "__len__") and sizes:
+        return math.prod(sizes)
     if not hasattr(data, "__len__"):
         raise MetricError(
             f"{metric} needs to know how many images dataset {dataset_name(data)!r} has; give it a method __len__"
@@ -84,7 +88,7 @@ def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> t
 
 def encoding_in(precision: Literal["fp32", "bf16"], model: Encoder) -> AbstractContextManager[Any]:
     """The context in which the encoder's matrix products run in this precision; float32 unless it says otherwise."""
-    return Backend(torch.device(device_of(model)), precision).autocast()
+    return Backend(device_of(model), precision).autocast()
 
 
 def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
@@ -99,7 +103,7 @@ def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
         raise MetricError(f"{name} has no encode method, so it has no representation to measure")
     tensor = images_tensor(images, device_of(model))
     try:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), evaluation_mode(model):
             encoded = model.encode(tensor)
     except Exception as error:  # whatever foreign code raises becomes one line
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -244,32 +248,6 @@ def _encode_batches(model: Encoder, batches: Iterable[NDArray[Any]], num_images:
             bar.advance(len(part))
     assert codes is not None, "no images"
     return codes
-
-
-def device_of(model: Any) -> torch.device | str:
-    """Where a model's weights are; the CPU for what is no module, or has none."""
-    if not isinstance(model, torch.nn.Module):
-        return "cpu"
-    return next((parameter.device for parameter in model.parameters()), "cpu")
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Run the block with a module in evaluation mode, and put the mode of each of its parts back.
-
-    In training mode BatchNorm would code an image by the batch it is in, and move its averages, and Dropout would draw.
-    What is no module, or was frozen in one mode, is left as it is. float32 is computed as float32, on CUDA too.
-    """
-    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-    parts = [(part, part.training) for part in modules if hasattr(part, "training")]
-    if parts:
-        model.eval()
-    try:
-        with Backend(torch.device(device_of(model)), "fp32").exact():
-            yield
-    finally:
-        for part, was_training in parts:
-            part.training = was_training
 
 
 def _as_floats(encoded: Any, name: str) -> Codes:

@@ -7,8 +7,7 @@ IB-GAN    z -> e -> r --------> G -> x -> D, Q      and e bounds what r can carr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from ibgan_plugin import networks
 from ibgan_plugin.networks import to_model_range, to_user_range
+from zoo.device import device_of, evaluation_mode
 from zoo.errors import UsageError
 from zoo.randomness import torch_stream
 
@@ -101,21 +101,21 @@ class GAN(nn.Module):
         """Return float32 (num, C, 64, 64) images in [0, 1] on the CPU; the same seed gives the same images."""
         stream = torch_stream(seed, "generate")
         z = torch.randn((num, self.z_dim), generator=stream).to(self.device)
-        with evaluating(self):
+        with evaluation_mode(self):
             codes = self.bottleneck(z, stream)[0]
             return torch.cat([self._decode(part).cpu() for part in codes.split(256)])
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Return float32 (n, D) codes for float32 (n, C, 64, 64) images in [0, 1]: what Q recovers of z."""
-        with evaluating(self):
+        with evaluation_mode(self):
             x = to_model_range(images.to(self.device)).contiguous(memory_format=torch.channels_last)
             return self._representation(self.reconstructor(self.front(x)).float())
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Return float32 (n, C, 64, 64) images in [0, 1] for (n, D) codes."""
-        with evaluating(self):
+        with evaluation_mode(self):
             return self._decode(codes)
 
     @torch.no_grad()
@@ -125,7 +125,7 @@ class GAN(nn.Module):
         """
         stream = torch_stream(seed, "mi_bounds")  # sums are float64, which Apple's GPUs lack, so they are the CPU's
         lower, kl_sum = 0.0, None
-        with evaluating(self):
+        with evaluation_mode(self):
             for start in range(0, num, 250):
                 fakes = self.fakes(min(250, num - start), stream)
                 z_hat = self.reconstructor(self.front(fakes.images)).float()
@@ -151,7 +151,7 @@ class GAN(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return device_of(self)
 
 
 class InfoGAN(GAN):
@@ -214,14 +214,3 @@ class IBGAN(InfoGAN):
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, sigma^2) || N(0, 1)) per element, in nats."""
     return 0.5 * (mu.square() + logvar.exp() - logvar - 1)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run the block in evaluation mode and put the module's own mode back."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)

@@ -79,6 +79,32 @@ def without_tf32() -> Iterator[None]:
             part.fp32_precision = precision
 
 
+def device_of(model: Any) -> torch.device:
+    """Where a model's weights are; the CPU for what is no module, or has none."""
+    if not isinstance(model, nn.Module):
+        return torch.device("cpu")
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Run the block with a module in evaluation mode, and put the mode of each of its parts back.
+
+    In training mode BatchNorm would code an image by the batch it is in, and move its averages, and Dropout would draw.
+    What is no module, or was frozen in one mode, is left as it is. float32 is computed as float32, on CUDA too.
+    """
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    parts = [(part, part.training) for part in modules if hasattr(part, "training")]
+    if parts:
+        model.eval()
+    try:
+        with Backend(device_of(model), "fp32").exact():
+            yield
+    finally:
+        for part, was_training in parts:
+            part.training = was_training
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():

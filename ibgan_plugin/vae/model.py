@@ -15,9 +15,9 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from ibgan_plugin.model import evaluating
 from ibgan_plugin.networks import IMAGE_SIZE, sample_gaussian
 from ibgan_plugin.vae.networks import Init, Kind, decoder, encoder, initialise
+from zoo.device import device_of, evaluation_mode
 from zoo.errors import UsageError
 from zoo.randomness import torch_stream
 
@@ -79,20 +79,20 @@ class VAE(nn.Module):
     def generate(self, num: int, seed: int = 0) -> Tensor:
         """Return float32 (num, C, 64, 64) images in [0, 1] on the CPU: the means of p(x|z), z ~ N(0, I)."""
         z = torch.randn((num, self.z_dim), generator=torch_stream(seed, "generate"))
-        with evaluating(self):
+        with evaluation_mode(self):
             return torch.cat([self._decode(part).cpu() for part in z.split(256)])
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Return the means of q(z|x), float32 (n, D), for float32 (n, C, 64, 64) images in [0, 1]."""
-        with evaluating(self):
+        with evaluation_mode(self):
             mu, _ = self.encoder(images.to(self.device).contiguous(memory_format=torch.channels_last))
             return mu
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Return float32 (n, C, 64, 64) images in [0, 1], the means of p(x|z), for (n, D) codes."""
-        with evaluating(self):
+        with evaluation_mode(self):
             return self._decode(codes)
 
     def _decode(self, codes: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class VAE(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return device_of(self)
 
 
 def permute_dimensions(z: Tensor, stream: torch.Generator) -> Tensor:

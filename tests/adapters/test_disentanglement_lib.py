@@ -56,6 +56,7 @@ def test_latents_are_those_published(tmp_path: Path, first_sprites: DSprites) ->
     classes, values = data["latents_classes"], data["latents_values"]
     assert (classes.dtype, values.dtype) == (np.int64, np.float64)
     # Image 5,000 by hand: 5000 = 4 * 1024 + 28 * 32 + 8, so orientation 4, posX 28, posY 8 of the smallest square.
+    np.testing.assert_array_equal(np.unique(values[:, 4]), np.linspace(0, 1, 32))  # as published, to the last bit
     np.testing.assert_array_equal(classes[5000], [0, 0, 0, 4, 28, 8])
     np.testing.assert_allclose(values[5000], [1, 1, 0.5, 4 * 2 * np.pi / 39, 28 / 31, 8 / 31], rtol=1e-14)
     np.testing.assert_array_equal(classes[:, 1:], first_sprites.factors_of(np.arange(10_000)))
@@ -76,8 +77,17 @@ def test_a_drawn_file_is_not_taken_for_the_official_one(tmp_path: Path, first_sp
     DisentanglementLib().dataset_to(first_sprites, tmp_path)
     assert official.find(tmp_path) is None
     from_official = DSprites(first_sprites.store, "/somewhere/official.npz")
-    path = DisentanglementLib().dataset_to(from_official, tmp_path)
-    assert official.find(tmp_path) == path
+    path = DisentanglementLib().dataset_to(from_official, tmp_path / "again")
+    assert official.find(tmp_path / "again") == path
+
+
+def test_a_file_that_is_there_may_be_the_official_one_and_stays(tmp_path: Path, first_sprites: DSprites) -> None:
+    path = tmp_path / "dsprites" / FILE
+    path.parent.mkdir()
+    path.write_bytes(b"the user's")
+    with pytest.raises(DataError, match=r"\.npz exists already; choose another --out, or move it away"):
+        DisentanglementLib().dataset_to(first_sprites, tmp_path)
+    assert path.read_bytes() == b"the user's"
 
 
 def test_their_noisy_variants_are_written_as_the_file_they_read(tmp_path: Path, first_sprites: DSprites) -> None:

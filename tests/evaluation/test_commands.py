@@ -46,7 +46,8 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(ibgan_run, drawn, capsys, t
 
 
 def test_samples_come_whole_and_in_chunks_and_nothing_is_written_over(ibgan_run, tmp_path, capsys):
-    for folder, num in (("few", 3), ("many", 258)):
+    (tmp_path / "few.2").mkdir()  # a folder that is there is one, whatever its name ends in
+    for folder, num in (("few", 3), ("many", 258), ("few.2", 3)):
         assert zoo.cli.run(["sample", "ibgan", str(ibgan_run), "--num", str(num), "--out", str(tmp_path / folder)]) == 0
     model, names = zoo.load("ibgan", ibgan_run), sorted(path.name for path in (tmp_path / "many").iterdir())
     assert names == [f"{index:06d}.png" for index in range(258)]
@@ -54,6 +55,7 @@ def test_samples_come_whole_and_in_chunks_and_nothing_is_written_over(ibgan_run,
     def shown(folder, indices):
         return np.stack([np.asarray(Image.open(tmp_path / folder / f"{index:06d}.png")) for index in indices])
 
+    assert (shown("few.2", range(3)) == shown("few", range(3))).all()
     assert (shown("few", range(3)) == figures.to_pixels(model.generate(3, seed=0)).squeeze()).all()
     assert (shown("many", range(256)) == figures.to_pixels(model.generate(256, seed=0)).squeeze()).all()
     assert (shown("many", [256]) != shown("many", [0])).any()  # each chunk has a seed of its own

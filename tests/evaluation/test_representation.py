@@ -8,10 +8,10 @@ from ibgan_plugin.evaluation.representation import (
     draw_factors,
     encode_images,
     encode_indices,
-    evaluating,
     images_tensor,
     random_state,
 )
+from zoo.device import evaluation_mode
 from zoo.errors import MetricError, SettingError
 
 
@@ -185,7 +185,7 @@ def test_a_module_that_was_frozen_in_one_mode_is_left_alone():
 
 
 def test_what_is_no_module_has_no_mode():
-    with evaluating(Returns(None)) as nothing:
+    with evaluation_mode(Returns(None)) as nothing:
         assert nothing is None
 
 

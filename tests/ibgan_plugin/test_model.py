@@ -99,6 +99,16 @@ def test_no_method_leaves_a_trace(system, squares):
     assert torch.equal(random_state, torch.random.get_rng_state())
 
 
+def test_a_part_that_is_frozen_stays_frozen(system, squares):
+    system.model.train()
+    part = next(system.model.children())
+    part.eval()
+    system.model.decode(system.model.encode(squares(2, channels=3)))
+    system.model.generate(2)
+    assert system.model.training
+    assert not any(module.training for module in part.modules())
+
+
 def test_the_mode_comes_back_after_an_error_too(system):
     system.model.train()
     with pytest.raises(UsageError, match=r"codes have shape \(2, 9\), expected \(n, 10\)"):
