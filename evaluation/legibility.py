@@ -24,19 +24,17 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     """Move label positions apart, to at least `gap` from each other, as little as it takes, and into [low, high].
 
     "As little" is the least sum of squares: with a multiple of the gap taken off each, in their order, the positions
-    only have to ascend, and pooling neighbours that don't is the exact answer (isotonic regression). Where there is
+    only have to ascend, which is isotonic regression. Where there is
     no room for all, they begin at `low` and run over `high`.
     """
+    from scipy.optimize import isotonic_regression
+
+    if not wanted:
+        return []
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    pools: list[list[float]] = []  # [mean, how many]
-    for rank, i in enumerate(order):
-        pools.append([wanted[i] - rank * gap, 1])
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            mean, count = pools.pop()
-            pools[-1] = [(pools[-1][0] * pools[-1][1] + mean * count) / (pools[-1][1] + count), pools[-1][1] + count]
+    ascending = isotonic_regression([wanted[i] - rank * gap for rank, i in enumerate(order)]).x
     room = max(low, high - (len(wanted) - 1) * gap)
-    ascending = [min(max(mean, low), room) for mean, count in pools for _ in range(int(count))]
     moved = [0.0] * len(wanted)
     for rank, i in enumerate(order):
-        moved[i] = ascending[rank] + rank * gap
+        moved[i] = min(max(float(ascending[rank]), low), room) + rank * gap
     return moved

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ibgan_plugin.model import Fakes, gaussian_kl
+from ibgan_plugin.gaussians import kl_per_dimension, mi_lower_bounds
+from ibgan_plugin.model import Fakes
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -31,29 +32,27 @@ class Judged:
     z_hat: Tensor  # (n, D_z): Q's mean
 
 
-def says_real(logits: Tensor, targets: Tensor) -> Tensor:
-    """BCE(D(x), targets): small where D takes reals for real."""
+def loss_on_reals(logits: Tensor, targets: Tensor) -> Tensor:
+    """BCE(D(x), targets) of (n, 1) logits and targets: small where D takes reals for real. Float32 scalar, nats."""
     return F.binary_cross_entropy_with_logits(logits.float(), targets)
 
 
-def says_fake(logits: Tensor) -> Tensor:
-    """BCE(D(x_g), 0): small where D takes fakes for fake."""
+def loss_on_fakes(logits: Tensor) -> Tensor:
+    """BCE(D(x_g), 0) of (n, 1) logits: small where D takes fakes for fake. Float32 scalar, nats."""
     return F.softplus(logits.float()).mean()
 
 
-def fools(logits: Tensor) -> Tensor:
-    """BCE(D(x_g), 1): small where D takes fakes for real (the non-saturating loss)."""
+def non_saturating_loss(logits: Tensor) -> Tensor:
+    """BCE(D(x_g), 1) of (n, 1) logits: small where D takes fakes for real. Float32 scalar, nats.
+
+    Goodfellow et al. (2014), Section 3.
+    """
     return F.softplus(-logits.float()).mean()
 
 
 def mi_lower_bound(z: Tensor, z_hat: Tensor) -> Tensor:
-    """I^L = E[log q(z|x)] + H(z), unit-variance Gaussians, in nats (Eq. 4-6): 0.5 * sum(z^2 - (z - z_hat)^2)."""
-    return 0.5 * (z.square() - (z - z_hat.float()).square()).sum(1).mean()
-
-
-def kl_of_each_r(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(e(r_i|z) || N(0, 1)), averaged over the batch, (D_r,) in nats; their sum is I^U (Eq. 7-10)."""
-    return gaussian_kl(mu, logvar).mean(0)
+    """I^L = E[log q(z|x)] + H(z) of (n, D_z) noise and Q's means (Eq. 4-6). Float32 scalar, nats."""
+    return mi_lower_bounds(z, z_hat.float()).mean()
 
 
 class GANLoss:
@@ -73,9 +72,9 @@ class GANLoss:
     def terms(self, judged: Judged) -> dict[str, Tensor]:
         """Return each term, a float32 scalar in nats."""
         return {
-            "real": says_real(judged.real_logits, judged.real_targets),
-            "fake": says_fake(judged.fake_logits),
-            "adversarial": fools(judged.fake_logits),
+            "real": loss_on_reals(judged.real_logits, judged.real_targets),
+            "fake": loss_on_fakes(judged.fake_logits),
+            "adversarial": non_saturating_loss(judged.fake_logits),
             "mi_lower": mi_lower_bound(judged.fakes.z, judged.z_hat),
         }
 
@@ -121,7 +120,7 @@ class IBGANLoss(InfoGANLoss):
         fakes = judged.fakes
         if fakes.mu is None or fakes.logvar is None:
             raise TypeError("IBGANLoss needs a model with a representation encoder (mu and logvar of e(r|z))")
-        kl = kl_of_each_r(fakes.mu, fakes.logvar)
+        kl = kl_per_dimension(fakes.mu, fakes.logvar)
         terms = super().terms(judged) | {"mi_upper": kl.sum(), "kl": kl}
         if self.guard:
             upper = terms["mi_upper"]

@@ -16,9 +16,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ibgan_plugin import networks
+from ibgan_plugin.gaussians import gaussian_kl, mi_lower_bounds, sample_gaussian
+from ibgan_plugin.image_model import ImageModel
 from ibgan_plugin.networks import to_model_range, to_user_range
-from zoo.device import device_of, evaluation_mode
-from zoo.errors import UsageError
+from zoo.device import evaluation_mode
 from zoo.randomness import torch_stream
 
 Width = Annotated[int, Field(ge=4, le=1024)]
@@ -34,7 +35,7 @@ class Fakes:
     logvar: Tensor | None = None  # (n, D_r)
 
 
-class GAN(nn.Module):
+class GAN(ImageModel):
     """Goodfellow et al. (2014) with the networks of the paper's Table 6.
 
     The reconstructor Q is there, and is trained on the generated images, to make the GAN measurable: `encode` is its
@@ -55,12 +56,8 @@ class GAN(nn.Module):
         init: Literal["normal", "orthogonal"] = "normal",
     ) -> None:
         """`share_front` None follows the table: D and Q share their first half in Table 4, and not in Table 5."""
-        super().__init__()
-        height, width, channels = image_shape
-        if (height, width) != (networks.IMAGE_SIZE, networks.IMAGE_SIZE):
-            raise UsageError(f"this model needs 64x64 images, the dataset has {height}x{width}; prepare it at size 64")
-        self.image_shape = (height, width, channels)
-        self.z_dim = z_dim
+        super().__init__(image_shape, z_dim)
+        channels = image_shape[2]
         shared = variant == "table4" if share_front is None else share_front
 
         def half() -> nn.Module:
@@ -72,11 +69,6 @@ class GAN(nn.Module):
         self.discriminator, self.reconstructor = heads if shared else [nn.Sequential(half(), h) for h in heads]
         self._add_components(variant)
         networks.initialise(self, init)
-
-    @property
-    def code_dim(self) -> int:
-        """The dimension of what the generator takes and `encode` returns."""
-        return self.z_dim
 
     def players(self) -> dict[str, list[nn.Module]]:
         """The modules whose parameters each player owns (Algorithm 1)."""
@@ -97,28 +89,6 @@ class GAN(nn.Module):
         return Fakes(self.generator(code), z, mu, logvar)
 
     @torch.no_grad()
-    def generate(self, num: int, seed: int = 0) -> Tensor:
-        """Return float32 (num, C, 64, 64) images in [0, 1] on the CPU; the same seed gives the same images."""
-        stream = torch_stream(seed, "generate")
-        z = torch.randn((num, self.z_dim), generator=stream).to(self.device)
-        with evaluation_mode(self):
-            codes = self.bottleneck(z, stream)[0]
-            return torch.cat([self._decode(part).cpu() for part in codes.split(256)])
-
-    @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """Return float32 (n, D) codes for float32 (n, C, 64, 64) images in [0, 1]: what Q recovers of z."""
-        with evaluation_mode(self):
-            x = to_model_range(images.to(self.device)).contiguous(memory_format=torch.channels_last)
-            return self._representation(self.reconstructor(self.front(x)).float())
-
-    @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return float32 (n, C, 64, 64) images in [0, 1] for (n, D) codes."""
-        with evaluation_mode(self):
-            return self._decode(codes)
-
-    @torch.no_grad()
     def mi_bounds(self, num: int, seed: int = 0) -> Mapping[str, object]:
         """Return the mutual-information bounds in nats, averaged over `num` draws of z: `mi_lower` is I^L, `mi_upper`
         I^U (None without an encoder), and `kl` (D_r,) the KL of each r_i (None likewise). Section 3, Eq. 7-10.
@@ -129,7 +99,7 @@ class GAN(nn.Module):
             for start in range(0, num, 250):
                 fakes = self.fakes(min(250, num - start), stream)
                 z_hat = self.reconstructor(self.front(fakes.images)).float()
-                lower += float(0.5 * (fakes.z.square() - (fakes.z - z_hat).square()).cpu().double().sum())
+                lower += float(mi_lower_bounds(fakes.z.cpu().double(), z_hat.cpu().double()).sum())
                 if fakes.mu is not None and fakes.logvar is not None:
                     kl = gaussian_kl(fakes.mu.cpu().double(), fakes.logvar.cpu().double()).sum(0)
                     kl_sum = kl if kl_sum is None else kl_sum + kl
@@ -142,16 +112,14 @@ class GAN(nn.Module):
     def _representation(self, z_hat: Tensor) -> Tensor:
         return z_hat
 
-    def _decode(self, codes: Tensor) -> Tensor:
-        codes = codes.to(self.device, torch.float32)
-        if codes.dim() != 2 or codes.shape[1] != self.code_dim:
-            raise UsageError(f"codes have shape {tuple(codes.shape)}, expected (n, {self.code_dim})")
-        return to_user_range(self.generator(codes)).contiguous()
+    def _code_of_noise(self, z: Tensor, stream: torch.Generator) -> Tensor:
+        return self.bottleneck(z, stream)[0]
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return device_of(self)
+    def _encoded(self, images: Tensor) -> Tensor:
+        return self._representation(self.reconstructor(self.front(to_model_range(images))).float())
+
+    def _images(self, codes: Tensor) -> Tensor:
+        return to_user_range(self.generator(codes))
 
 
 class InfoGAN(GAN):
@@ -201,7 +169,7 @@ class IBGAN(InfoGAN):
     def bottleneck(self, z: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Draw r ~ e(r|z)."""
         mu, logvar = self.encoder(z)
-        return networks.sample_gaussian(mu, logvar, stream), mu, logvar
+        return sample_gaussian(mu, logvar, stream), mu, logvar
 
     def _add_components(self, variant: networks.Variant) -> None:
         widths = (64, 64, 32) if variant == "table4" else (32, 32)
@@ -209,8 +177,3 @@ class IBGAN(InfoGAN):
 
     def _representation(self, z_hat: Tensor) -> Tensor:
         return self.encoder(z_hat)[0]
-
-
-def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, sigma^2) || N(0, 1)) per element, in nats."""
-    return 0.5 * (mu.square() + logvar.exp() - logvar - 1)

@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-IMAGE_SIZE = 64
 LEAK = 0.2
 
 Variant = Literal["table4", "table5", "authors"]
@@ -126,12 +125,6 @@ def to_model_range(images: Tensor) -> Tensor:
 def to_user_range(images: Tensor) -> Tensor:
     """[-1, 1] -> float32 [0, 1]."""
     return images.float().add(1).mul(0.5).clamp(0, 1)
-
-
-def sample_gaussian(mu: Tensor, logvar: Tensor, stream: torch.Generator) -> Tensor:
-    """mu + sigma * eps, differentiable in both."""
-    eps = torch.randn(mu.shape, generator=stream, device=stream.device).to(mu.device)
-    return mu + torch.exp(0.5 * logvar) * eps
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -6,7 +6,7 @@ player owns, so nothing has to be detached and no graph is used after its parame
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +18,7 @@ from zoo.errors import CheckpointError, UsageError, shown
 from zoo.randomness import derived_seed
 
 
-class PlayersTrainer:
+class PlayersTrainer(ABC):
     """The step of Algorithm 1 for any set of players; subclasses say what a forward pass is and who optimises how."""
 
     def __init__(self, model: Any, loss: Any, *, seed: int, backend: Backend) -> None:

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ibgan_plugin.losses import kl_of_each_r, weighted
+from ibgan_plugin.gaussians import kl_per_dimension
+from ibgan_plugin.losses import weighted
 from ibgan_plugin.vae.model import Coded
 from ibgan_plugin.vae.networks import initialise, tc_discriminator
 
@@ -29,22 +30,28 @@ CODE, PERMUTED = 0, 1  # the discriminator's classes
 
 
 def reconstruction(images: Tensor, logits: Tensor) -> Tensor:
-    """-log p(x|z), independent Bernoulli pixels; at least the entropy of the pixels, which is 0 for black and white."""
+    """-log p(x|z) of (n, C, H, W) images in [0, 1] and logits, independent Bernoulli pixels. Float32 scalar, nats.
+
+    It is at least the entropy of the pixels, which is 0 for black and white.
+    """
     return F.binary_cross_entropy_with_logits(logits.float(), images, reduction="none").flatten(1).sum(1).mean()
 
 
 def density_ratio(code_logits: Tensor) -> Tensor:
-    """TC by the density-ratio trick: log q(z) - log prod_i q(z_i) is what an ideal discriminator's logits differ by."""
+    """TC by the density-ratio trick (Kim and Mnih, Eq. 3), of a discriminator's (n, 2) logits. Float32 scalar, nats.
+
+    log q(z) - log prod_i q(z_i) is what an ideal discriminator's two logits differ by.
+    """
     return (code_logits[:, CODE].float() - code_logits[:, PERMUTED].float()).mean()
 
 
-def recognises(logits: Tensor, label: int) -> Tensor:
-    """Cross-entropy of a discriminator that should say `label` of all: small where it does."""
+def cross_entropy_with(logits: Tensor, label: int) -> Tensor:
+    """The cross-entropy of (n, 2) logits, all of which should say `label`. Float32 scalar, nats."""
     return F.cross_entropy(logits.float(), torch.full((len(logits),), label, device=logits.device))
 
 
 def minibatch_total_correlation(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
-    """TC of the mixture of the batch's n posteriors, q(z) = mean_i q(z|x_i), estimated on the drawn z.
+    """TC of the mixture of the batch's n posteriors, q(z) = mean_i q(z|x_i), estimated on the drawn z, all (n, D).
 
     This is disentanglement_lib's minibatch log-sum-exp, whose gradient needs no size of the dataset. Theirs leaves the
     constants out and so is (D - 1) * log n less; with them the number means something when it is logged.
@@ -67,7 +74,7 @@ class VAELoss:
     def terms(self, coded: Coded) -> dict[str, Tensor]:
         """Return each term, a float32 scalar in nats; `kl` is the vector whose sum `kl_total` is."""
         rebuilt = reconstruction(coded.images, coded.logits)
-        kl = kl_of_each_r(coded.mu, coded.logvar)
+        kl = kl_per_dimension(coded.mu, coded.logvar)
         total = kl.sum()
         return {"elbo": -(rebuilt + total), "reconstruction": rebuilt, "kl_total": total, "kl": kl}
 
@@ -141,6 +148,6 @@ class FactorVAELoss(VAELoss, nn.Module):
         code_logits = self.discriminator(coded.z)
         return super().terms(coded) | {
             "total_correlation": density_ratio(code_logits),
-            "says_code": recognises(code_logits, CODE),
-            "says_permuted": recognises(self.discriminator(coded.permuted), PERMUTED),
+            "says_code": cross_entropy_with(code_logits, CODE),
+            "says_permuted": cross_entropy_with(self.discriminator(coded.permuted), PERMUTED),
         }

@@ -7,8 +7,9 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from ibgan_plugin import losses
+from ibgan_plugin.gaussians import gaussian_kl, kl_per_dimension
 from ibgan_plugin.losses import GANLoss, IBGANLoss, InfoGANLoss, Judged
-from ibgan_plugin.model import Fakes, gaussian_kl
+from ibgan_plugin.model import Fakes
 
 
 def judged(n=4, seed=0, mu_scale=1.0):
@@ -26,26 +27,26 @@ def test_bce_values_by_hand():
     logits = torch.tensor([[math.log(3)], [0.0]])
     for_real = (math.log(4 / 3) + math.log(2)) / 2
     for_fake = (math.log(4) + math.log(2)) / 2
-    assert losses.says_real(logits, torch.ones(2, 1)).item() == pytest.approx(for_real)
-    assert losses.says_fake(logits).item() == pytest.approx(for_fake)
-    assert losses.fools(logits).item() == pytest.approx(for_real)
+    assert losses.loss_on_reals(logits, torch.ones(2, 1)).item() == pytest.approx(for_real)
+    assert losses.loss_on_fakes(logits).item() == pytest.approx(for_fake)
+    assert losses.non_saturating_loss(logits).item() == pytest.approx(for_real)
     # Smoothed targets t: -t log p - (1 - t) log(1 - p), also for t above 1.
     smoothed = (-0.8 * math.log(3 / 4) - 0.2 * math.log(1 / 4) - 1.2 * math.log(1 / 2) + 0.2 * math.log(1 / 2)) / 2
-    assert losses.says_real(logits, torch.tensor([[0.8], [1.2]])).item() == pytest.approx(smoothed)
+    assert losses.loss_on_reals(logits, torch.tensor([[0.8], [1.2]])).item() == pytest.approx(smoothed)
 
 
 def test_bce_against_torch_distributions_also_where_logits_saturate():
     logits = torch.tensor([[-60.0], [-3.0], [0.5], [60.0]])
     real, fake = (-Bernoulli(logits=logits).log_prob(torch.full_like(logits, label)).mean() for label in (1.0, 0.0))
-    torch.testing.assert_close(losses.fools(logits), real)
-    torch.testing.assert_close(losses.says_fake(logits), fake)
+    torch.testing.assert_close(losses.non_saturating_loss(logits), real)
+    torch.testing.assert_close(losses.loss_on_fakes(logits), fake)
 
 
 def test_kl_is_the_closed_form():
     mu, logvar = torch.randn(5, 3), torch.randn(5, 3)
     expected = kl_divergence(Normal(mu, (0.5 * logvar).exp()), Normal(0.0, 1.0))
     torch.testing.assert_close(gaussian_kl(mu, logvar), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(losses.kl_of_each_r(mu, logvar), expected.mean(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(kl_per_dimension(mu, logvar), expected.mean(0), rtol=1e-5, atol=1e-6)
     assert gaussian_kl(torch.zeros(1), torch.zeros(1)).item() == 0
     # By hand: mu 2, sigma 1/2: (4 + 1/4 + 2 log 2 - 1) / 2.
     assert gaussian_kl(torch.tensor(2.0), torch.tensor(-2 * math.log(2))).item() == pytest.approx(1.625 + math.log(2))

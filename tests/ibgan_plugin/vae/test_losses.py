@@ -142,8 +142,8 @@ def test_density_ratio_is_the_difference_of_the_logits():
 
 def test_the_discriminator_calls_codes_0_and_permuted_codes_1():
     logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
-    assert losses.recognises(logits, losses.CODE).item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
-    assert losses.recognises(logits, losses.PERMUTED).item() == pytest.approx((math.log(4) + math.log(2)) / 2)
+    assert losses.cross_entropy_with(logits, losses.CODE).item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+    assert losses.cross_entropy_with(logits, losses.PERMUTED).item() == pytest.approx((math.log(4) + math.log(2)) / 2)
     # A discriminator that sees the two is rewarded, and says that there is a total correlation.
     loss = every_loss()["factor"]
     loss.discriminator = nn.Linear(3, 2)
