@@ -23,6 +23,7 @@ Every = Annotated[int, Field(ge=0)]
 # The settings that belong to the run rather than to one of its parts.
 RUN_KEYS = ("steps", "batch_size", "log_every", "save_every", "eval_every", "eval_metrics", "keep", "keep_best")
 PARTS = ("model", "loss", "trainer", "dataset")
+RUN_LEVEL = ("loss", "trainer", "seed", *RUN_KEYS, "device", "precision")  # all that a person may set of it
 
 _LARGEST_FILE = 2**20  # bytes; a config.json has a few thousand, and some more for every time it was resumed
 
@@ -188,12 +189,16 @@ def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | N
 
 def _layers_of(config: RunConfig) -> dict[str, tuple[Any, str]]:
     layers: dict[str, tuple[Any, str]] = {}
-    for key in ("loss", "trainer", "seed", *RUN_KEYS, "device", "precision"):
+    for key in RUN_LEVEL:
         layers[key] = (getattr(config, key), config.sources.get(key, "default"))
     for part, values in config.settings.items():
         for name, value in values.items():
             layers[f"{part}.{name}"] = (value, config.sources.get(f"{part}.{name}", "default"))
     return layers
+
+
+Layers = dict[str, tuple[Any, str]]  # key -> (value, where it is from); a later one goes before an earlier one
+Targets = dict[str, Any]  # part of a run, or name of a metric -> what takes its settings
 
 
 def _checked(
@@ -202,70 +207,97 @@ def _checked(
     model: str,
     dataset: str,
     preset: tuple[str, str],
-    layers: dict[str, tuple[Any, str]],
+    layers: Layers,
     typed_now: set[str],
 ) -> RunConfig:
-    layers = dict(layers)
-    top: dict[str, Any] = {"model": model, "dataset": dataset, "preset": preset[0]}
-    sources: dict[str, str] = {"model": "command line", "dataset": "command line", "preset": preset[1]}
+    """Make the configuration of all layers; everything in them has to be a setting of something in it."""
+    run = {key: found for key, found in layers.items() if "." not in key}
+    of_parts = {key: found for key, found in layers.items() if "." in key}
     for key in ("loss", "trainer"):
-        value, source = layers.pop(key, (getattr(spec, key), "default"))
-        if not value:
+        if not run.setdefault(key, (getattr(spec, key), "default"))[0]:
             raise UsageError(f"model {model!r} names no default {key}; add --set {key}=NAME")
-        top[key], sources[key] = value, source
-    strays = []
-    for key in [key for key in layers if "." not in key]:
-        value, source = layers.pop(key)
-        if key not in (*RUN_KEYS, "seed", "device", "precision"):
-            strays.append(key)
-        if key == "eval_metrics" and isinstance(value, str):
-            value = tuple(settings.listed(value))
-        top[key], sources[key] = value, source
-    # A loss or trainer that only a file names must be a registered one.
-    targets = {
+    if isinstance(run.get("eval_metrics", ((), ""))[0], str):
+        run["eval_metrics"] = (tuple(settings.listed(run["eval_metrics"][0])), run["eval_metrics"][1])
+    targets = _parts(registry, spec, dataset, run, typed_now)
+    _refuse_strays([key for key in run if key not in RUN_LEVEL], targets)
+    run |= {"model": (model, "command line"), "dataset": (dataset, "command line"), "preset": preset}
+    targets |= _metrics(registry, run, of_parts, typed_now)
+    replaced = {key for key in ("loss", "trainer") if key in typed_now or run[key][0] != getattr(spec, key)}
+    kept = _of_targets(registry, of_parts, targets, replaced, typed_now)
+    full = {
+        part: _full(target, {key.rpartition(".")[2]: v for key, (v, _) in kept.items() if _part(key) == part}, part)
+        for part, target in targets.items()
+    }
+    sources = {key: source for key, (_, source) in (run | kept).items()}
+    try:
+        return RunConfig(**{key: value for key, (value, _) in run.items()}, settings=full, sources=sources)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = str(problem["loc"][0])
+        raise SettingError(f"{key}={_brief(problem['input'])}: {settings.reason(error)}") from None
+
+
+def _parts(registry: Registry, spec: ModelSpec, dataset: str, run: Layers, typed_now: set[str]) -> Targets:
+    """What takes the settings of model, loss, trainer and dataset; a loss or trainer that only a file names must be a
+    registered one.
+    """
+    loss, trainer = run["loss"][0], run["trainer"][0]
+    return {
         "model": resolve(spec.target),
-        "loss": resolve(registry.spec(LossSpec, top["loss"], typed="loss" in typed_now).target),
-        "trainer": resolve(registry.spec(TrainerSpec, top["trainer"], typed="trainer" in typed_now).target),
+        "loss": resolve(registry.spec(LossSpec, loss, typed="loss" in typed_now).target),
+        "trainer": resolve(registry.spec(TrainerSpec, trainer, typed="trainer" in typed_now).target),
         "dataset": resolve(registry.spec(DatasetSpec, dataset).target),
     }
-    for key in strays:
+
+
+def _refuse_strays(keys: Sequence[str], targets: Targets) -> None:
+    """Refuse what is no setting of the run; where a part has such a setting, say how it is written."""
+    for key in keys:
         of_parts = [f"{part}.{name}" for part, target in targets.items() for name in settings.settings_of(target)]
-        whole = [*RUN_KEYS, "seed", "loss", "trainer", "device", "precision"]
         meant = [name for name in of_parts if name.endswith(f".{key}")] or [name for name in of_parts if key in name]
-        raise SettingError(unknown("setting", key, meant or whole))
-    eval_metrics = top.get("eval_metrics", RunConfig.model_fields["eval_metrics"].default)
-    if top.get("keep_best") and top["keep_best"] not in eval_metrics:
-        raise SettingError(unknown("metric to keep the best by", str(top["keep_best"]), eval_metrics))
-    evaluates = str(top.get("eval_every", 0)) != "0" or sources.get("eval_metrics", "default") != "default"
-    for metric in eval_metrics:
-        if evaluates or any(key.startswith(f"{metric}.") for key in layers):
-            targets[metric] = resolve(registry.spec(MetricSpec, metric, typed="eval_metrics" in typed_now).target)
-    grouped: dict[str, dict[str, Any]] = {part: {} for part in targets}
-    replaced = {part for part in ("loss", "trainer") if part in typed_now or top[part] != getattr(spec, part)}
-    for key, (value, source) in layers.items():
-        part, _, name = key.rpartition(".")
-        if part not in targets and key not in typed_now and (":" in part or part in registry.names("metrics")):
-            continue  # the file speaks of a metric that is not asked for any more
-        if part in registry.names("metrics") and part not in targets:
+        raise SettingError(unknown("setting", key, meant or RUN_LEVEL))
+
+
+def _metrics(registry: Registry, run: Layers, of_parts: Layers, typed_now: set[str]) -> Targets:
+    """What takes the settings of the metrics that the run computes, or is given settings of."""
+    metrics = run.get("eval_metrics", (RunConfig.model_fields["eval_metrics"].default, "default"))
+    keep_best, eval_every = (run.get(key, (default, ""))[0] for key, default in (("keep_best", ""), ("eval_every", 0)))
+    if keep_best and keep_best not in metrics[0]:
+        raise SettingError(unknown("metric to keep the best by", str(keep_best), metrics[0]))
+    evaluates = str(eval_every) != "0" or metrics[1] != "default"
+    wanted = [name for name in metrics[0] if evaluates or any(_part(key) == name for key in of_parts)]
+    typed = "eval_metrics" in typed_now
+    return {name: resolve(registry.spec(MetricSpec, name, typed=typed).target) for name in wanted}
+
+
+def _of_targets(
+    registry: Registry, of_parts: Layers, targets: Targets, replaced: set[str], typed_now: set[str]
+) -> Layers:
+    """The settings that something here takes. What a preset or file says of a loss, trainer or metric that another one
+    took the place of is left out; what was typed never is.
+    """
+    kept: Layers = {}
+    for key, found in of_parts.items():
+        part, typed = _part(key), key in typed_now
+        is_metric = part in registry.names("metrics")
+        if part not in targets and not typed and (":" in part or is_metric):
+            continue
+        if part not in targets and is_metric:
             raise SettingError(
                 f"{key} is a setting of a metric that this run does not evaluate; add --eval-every N "
                 f"--set eval_metrics={part}, or leave it out"
             )
         if part not in targets:
-            raise SettingError(
-                unknown("setting", key, [f"{p}.{n}" for p, t in targets.items() for n in settings.settings_of(t)])
-            )
-        if part in replaced and key not in typed_now and name not in settings.settings_of(targets[part]):
-            continue  # the preset or file speaks of the loss or trainer that another one took the place of
-        grouped[part][name] = value
-        sources[key] = source
-    full = {part: _full(target, grouped[part], part) for part, target in targets.items()}
-    try:
-        return RunConfig(**top, settings=full, sources=sources)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = str(problem["loc"][0])
-        raise SettingError(f"{key}={_brief(problem['input'])}: {settings.reason(error)}") from None
+            all_settings = [f"{p}.{n}" for p, target in targets.items() for n in settings.settings_of(target)]
+            raise SettingError(unknown("setting", key, all_settings))
+        if part in replaced and not typed and key.rpartition(".")[2] not in settings.settings_of(targets[part]):
+            continue
+        kept[key] = found
+    return kept
+
+
+def _part(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 def _full(target: Any, values: Mapping[str, Any], part: str) -> dict[str, Any]:

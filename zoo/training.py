@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,19 +24,12 @@ from zoo.provenance import differences, with_start
 from zoo.randomness import numpy_stream
 from zoo.registry import Registry
 from zoo.run import RunDirectory
+from zoo.signals import Interrupted, stopping
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.untrusted import exists
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-class Interrupted(ZooError):
-    """Training was stopped by a signal, after writing a checkpoint."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + number
 
 
 def train(
@@ -91,7 +83,7 @@ def train(
 
         # Train.
         shown = terminal.progress("training", config.steps, done=first)
-        with backend.exact(), _interruptible() as signals, shown as progress:
+        with backend.exact(), stopping() as signals, shown as progress:
             window = (first, time.monotonic())
             for step in range(first + 1, config.steps + 1):
                 # Draw a batch: a function of (seed, step) alone.
@@ -116,24 +108,24 @@ def train(
                     )
                 progress.advance(1, text)
                 # Save. What is evaluated is saved too where only the best is kept: it may be the best.
-                stopping, evaluates = bool(signals.received), _due(config.eval_every, step)
-                saves = _due(config.save_every, step) or step == config.steps or stopping
+                stops, evaluates = bool(signals.received), _due(config.eval_every, step)
+                saves = _due(config.save_every, step) or step == config.steps or stops
                 saves = saves or (evaluates and config.keep > 0)
                 if saves:
                     save(run, step, terms, model, trainer)
                 # Evaluate. A signal ends that at once; the run makes up for it when it is resumed.
-                if evaluates and not stopping:
+                if evaluates and not stops:
                     began = time.monotonic()
                     with signals.raised():
                         evaluate_here(registry, run, config, model, dataset, step, data_root)
                     window = (window[0], window[1] + time.monotonic() - began)
-                    stopping = bool(signals.received)
-                    if stopping and not saves:
+                    stops = bool(signals.received)
+                    if stops and not saves:
                         save(run, step, terms, model, trainer)
                 # Make room.
                 if config.keep and saves:
                     run.prune(config.keep, _best_step(registry, run, config))
-                if stopping:
+                if stops:
                     number = signals.received[0]
                     name = signal.Signals(number).name
                     raise Interrupted(f"stopped by {name} after step {step:,}; go on with --resume --out {out}", number)
@@ -248,52 +240,3 @@ def _last_good(run: RunDirectory) -> str:
 
 def _rounded(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-class _Signals:
-    """SIGINT, SIGTERM and SIGHUP (the terminal went away), collected, not obeyed; the same again stops at once."""
-
-    def __init__(self) -> None:
-        self.received: list[int] = []
-        self._raises = False
-
-    @contextmanager
-    def raised(self) -> Iterator[None]:
-        """End the block where it is when a signal comes."""
-        self._raises = True
-        try:
-            yield
-        except KeyboardInterrupt:
-            if not self.received:  # raised by something else
-                raise
-        finally:
-            self._raises = False
-
-    def handle(self, number: int, _: object) -> None:
-        """Be the handler of a signal."""
-        if number in self.received:  # others may come together: a job that is preempted gets two
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.received.append(number)
-        ends = "leaving the evaluation" if self._raises else "finishing this step"
-        terminal.note(f"{signal.Signals(number).name}: {ends} and writing a checkpoint; again to stop at once")
-        if self._raises:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Signals]:
-    """Collect the signals that ask to stop. Under nohup SIGHUP stays ignored."""
-    signals = _Signals()
-    if threading.current_thread() is not threading.main_thread():
-        yield signals  # only the main thread may handle signals; elsewhere they are the embedding program's
-        return
-    stopping = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        stopping.append(signal.SIGHUP)
-    before = {number: signal.signal(number, signals.handle) for number in stopping}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

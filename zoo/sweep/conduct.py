@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from zoo.building import build_dataset
 from zoo.errors import ZooError, described
 from zoo.files import remove_folder
 from zoo.registry import Registry
+from zoo.signals import handling
 from zoo.sweep.cost import MEASURED_EVERY, MEASURED_STEPS
 from zoo.sweep.executors import DebugExecutor, Executor, ExecutorName, HandedOut, LocalExecutor, new_session
 from zoo.sweep.job import Job
@@ -177,23 +177,14 @@ class Conductor:
             if not one.job.done():
                 one.ask_to_end()
 
-    @contextmanager
-    def _stoppable(self, table: terminal.LiveTable) -> Iterator[None]:
+    def _stoppable(self, table: terminal.LiveTable) -> AbstractContextManager[None]:
         """Collect SIGINT and SIGTERM instead of dying of them."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
         def handle(number: int, _: object) -> None:
             self._stopped_by.append(number)
             table.tell("stopping: every run writes a checkpoint; again to leave at once")
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return handling({signal.SIGINT: handle, signal.SIGTERM: handle})
 
     def _show(self, table: terminal.LiveTable) -> None:
         if not self.executor.in_this_process:  # there the run itself shows how far it is

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+from zoo.signals import handling
 
 
 def threads_each(jobs: int) -> int:
@@ -26,17 +27,9 @@ def gpu(place: int) -> str:
     return named[place % len(named)].strip() if named else ""
 
 
-@contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
+def deaf_to_ctrl_c() -> AbstractContextManager[None]:
     """Start processes that ignore SIGINT, as every process does whose parent ignored it when it began."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return handling({signal.SIGINT: signal.SIG_IGN})
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from zoo.memory import keep_freed
+from zoo.signals import handling
 
 Job = dict[str, Any]
 Ended = dict[str, str]
@@ -62,7 +63,7 @@ train_one.checkpoint = _again  # type: ignore[attr-defined]  # where submitit lo
 
 def _work(job: Job) -> Ended:
     from zoo.errors import ZooError, described
-    from zoo.training import Interrupted
+    from zoo.signals import Interrupted
 
     try:
         _train_and_evaluate(job)
@@ -163,10 +164,5 @@ def _asked_to_stop() -> Iterator[_Asked]:
             asked.requeue = submitits
             signal.raise_signal(signal.SIGINT)
 
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR2: requeue}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
+    with handling({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR2: requeue}):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import settings as settings_of_targets
-from zoo.config import RESUMABLE, RUN_KEYS, RunConfig, resolve_config
+from zoo.config import RESUMABLE, RUN_LEVEL, RunConfig, resolve_config
 from zoo.errors import SettingError, UsageError, ZooError, unknown
 from zoo.evaluating import check_metrics
 from zoo.files import cannot_write, write_json
@@ -235,7 +235,7 @@ def _names(registry: Registry, model: str, dataset: str, preset: str | None, val
         "loss": registry.spec(LossSpec, str(values.get("loss", base.loss))).target,
         "trainer": registry.spec(TrainerSpec, str(values.get("trainer", base.trainer))).target,
     }
-    names = {*RUN_KEYS, "loss", "trainer", "device", "precision"} - {"steps"}
+    names = {*RUN_LEVEL} - {"steps", "seed"}
     for part, target in targets.items():
         names |= {f"{part}.{name}" for name in settings_of_targets.settings_of(resolve(target))}
     metrics = set(registry.names("metrics"))
