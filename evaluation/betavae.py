@@ -14,17 +14,10 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 from sklearn.linear_model import LogisticRegression
 
+from ibgan_plugin.evaluation.encoding import Codes
 from ibgan_plugin.evaluation.estimators import fitted
-from ibgan_plugin.evaluation.representation import (
-    AtLeastTwo,
-    Codes,
-    Integers,
-    draw_factors,
-    encode_sets,
-    factor_sizes,
-    random_state,
-)
 from ibgan_plugin.evaluation.results import metric_result
+from ibgan_plugin.evaluation.sampling import AtLeastTwo, Integers, draw_factors, encode_sets, factor_sizes, random_state
 from zoo.interfaces import Dataset, Encoder
 
 

@@ -15,9 +15,10 @@ from scipy.stats import entropy
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 
 from ibgan_plugin.evaluation.degenerate import constant_factors, factor_names, joined, varying
+from ibgan_plugin.evaluation.encoding import Codes
 from ibgan_plugin.evaluation.estimators import fitted
-from ibgan_plugin.evaluation.representation import AtLeastTwo, Codes, Integers, draw_codes, factor_sizes, random_state
 from ibgan_plugin.evaluation.results import metric_result
+from ibgan_plugin.evaluation.sampling import AtLeastTwo, Integers, draw_codes, factor_sizes, random_state
 from zoo.interfaces import Dataset, Encoder
 from zoo.terminal import Progress, progress
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
-from ibgan_plugin.evaluation.representation import Integers
+from ibgan_plugin.evaluation.sampling import Integers
 
 
 def histogram_bins(values: NDArray[np.number], num_bins: int) -> Integers:

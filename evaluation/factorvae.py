@@ -15,22 +15,18 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from ibgan_plugin.evaluation.degenerate import factor_names, varying
-from ibgan_plugin.evaluation.representation import (
-    ENCODE_BATCH,
+from ibgan_plugin.evaluation.encoding import ENCODE_BATCH, Codes, EncodedImages, encode_indices, encoding_in
+from ibgan_plugin.evaluation.results import metric_result
+from ibgan_plugin.evaluation.sampling import (
     AtLeastTwo,
-    Codes,
-    EncodedImages,
     Integers,
     dataset_size,
     draw_factors,
     draw_sample,
-    encode_indices,
     encode_sets,
-    encoding_in,
     factor_sizes,
     random_state,
 )
-from ibgan_plugin.evaluation.results import metric_result
 from zoo.interfaces import Dataset, Encoder
 
 # The batches in which disentanglement_lib encodes the images for the variances.

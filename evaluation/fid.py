@@ -19,8 +19,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ibgan_plugin.evaluation.fid_statistics import About, read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
 from ibgan_plugin.evaluation.inception import RESIZE, InceptionFeatures, Precision, find_weights, read_weights
-from ibgan_plugin.evaluation.representation import dataset_name, dataset_size
 from ibgan_plugin.evaluation.results import metric_result
+from ibgan_plugin.evaluation.sampling import dataset_name, dataset_size
 from zoo import terminal
 from zoo.data_root import data_root as resolved
 from zoo.device import device_of, evaluation_mode
@@ -253,7 +253,7 @@ def describe_real(data: Dataset, indices: NDArray[np.int64], draw: str) -> dict[
         digest.update(f"{images.shape[1:]}".encode() + np.ascontiguousarray(images).tobytes())
     return {
         "dataset": dataset_name(data),
-        "dataset_size": len(data),
+        "dataset_size": dataset_size(data, "fid"),
         "preparation": str(getattr(data, "preparation", "")),
         "draw": draw,
         "pixels_sha256": digest.hexdigest(),

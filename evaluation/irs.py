@@ -14,15 +14,9 @@ from pydantic import Field, PositiveInt
 
 from ibgan_plugin.evaluation.degenerate import factor_names, varying
 from ibgan_plugin.evaluation.discrete import histogram_bins
-from ibgan_plugin.evaluation.representation import (
-    AtLeastTwo,
-    Codes,
-    Integers,
-    draw_codes,
-    factor_sizes,
-    random_state,
-)
+from ibgan_plugin.evaluation.encoding import Codes
 from ibgan_plugin.evaluation.results import metric_result
+from ibgan_plugin.evaluation.sampling import AtLeastTwo, Integers, draw_codes, factor_sizes, random_state
 from zoo.interfaces import Dataset, Encoder
 
 

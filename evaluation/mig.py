@@ -13,8 +13,8 @@ from pydantic import PositiveInt
 
 from ibgan_plugin.evaluation.degenerate import constant_factors, factor_names, joined, varying
 from ibgan_plugin.evaluation.discrete import entropies, histogram_bins, mutual_information
-from ibgan_plugin.evaluation.representation import AtLeastTwo, draw_codes, factor_sizes, random_state
 from ibgan_plugin.evaluation.results import metric_result
+from ibgan_plugin.evaluation.sampling import AtLeastTwo, draw_codes, factor_sizes, random_state
 from zoo.interfaces import Dataset, Encoder
 
 

@@ -15,8 +15,8 @@ from scipy.linalg import sqrtm
 
 from ibgan_plugin.evaluation.degenerate import joined, varying
 from ibgan_plugin.evaluation.discrete import histogram_bins, mutual_information
-from ibgan_plugin.evaluation.representation import AtLeastTwo, draw_codes, factor_sizes, random_state
 from ibgan_plugin.evaluation.results import metric_result
+from ibgan_plugin.evaluation.sampling import AtLeastTwo, draw_codes, factor_sizes, random_state
 from zoo.interfaces import Dataset, Encoder
 
 Matrix: TypeAlias = NDArray[np.floating]

@@ -1,75 +1,27 @@
-"""From a dataset with factors and anything that encodes images to codes and factors, in disentanglement_lib's order.
-
-All sampling goes through one legacy `numpy.random.RandomState`, as theirs does, so that one seed means the same images
-here and there (https://github.com/google-research/disentanglement_lib).
-"""
+"""From images to codes, by anything that encodes: batch by batch, each image once, in evaluation mode."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
 from zoo.device import Backend, device_of, evaluation_mode
-from zoo.errors import MetricError, SettingError
+from zoo.errors import MetricError
 from zoo.interfaces import Dataset, Encoder
 from zoo.terminal import progress
 
 Codes: TypeAlias = NDArray[np.floating]
-Integers: TypeAlias = NDArray[np.int64]
-AtLeastTwo: TypeAlias = Annotated[int, Field(ge=2)]
 
 # Images per call of `encode` where no protocol says how many.
 ENCODE_BATCH = 128
 
 # Squares of larger codes, summed over a data set, leave the range of float32.
 LARGEST_CODE = 1e16
-
-
-def random_state(seed: int) -> np.random.RandomState:
-    """The legacy generator, which takes seeds of 32 bits. Raises SettingError for others."""
-    if not 0 <= seed < 2**32:
-        raise SettingError(f"seed {seed}: the metrics' random generator takes seeds from 0 to 2**32 - 1; choose one")
-    return np.random.RandomState(seed)
-
-
-def factor_sizes(data: Dataset, metric: str) -> tuple[int, ...]:
-    """The number of values of each ground-truth factor. Raises MetricError where the dataset has none."""
-    sizes = getattr(data, "factor_sizes", None)
-    if sizes is None or len(sizes) == 0:
-        raise MetricError(
-            f"{metric} needs ground-truth factors and dataset {dataset_name(data)!r} has none; "
-            "evaluate it on one that has"
-        )
-    return tuple(int(size) for size in sizes)
-
-
-def dataset_size(data: Dataset, metric: str) -> int:
-    """The number of its images, every combination of factors once where it has no length; MetricError without both."""
-    sizes = getattr(data, "factor_sizes", None)
-    if not hasattr(data, "__len__") and sizes:
-        return math.prod(sizes)
-    if not hasattr(data, "__len__"):
-        raise MetricError(
-            f"{metric} needs to know how many images dataset {dataset_name(data)!r} has; give it a method __len__"
-        )
-    return len(data)
-
-
-def dataset_name(data: Dataset) -> str:
-    """The dataset's name; that of its class where it has none."""
-    return str(getattr(data, "name", None) or type(data).__name__)
-
-
-def draw_factors(sizes: tuple[int, ...], num: int, rng: np.random.RandomState) -> Integers:
-    """Draw int64 (num, F) factor values, uniform and independent: one draw of `num` values a factor, in order."""
-    return np.stack([rng.randint(size, size=num) for size in sizes], axis=1).astype(np.int64, copy=False)
 
 
 def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> torch.Tensor:
@@ -125,12 +77,12 @@ def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
 
 
 def encode_indices(
-    model: Encoder, data: Dataset, indices: Integers, batch_size: int, *, what: str = "encoding images"
+    model: Encoder, data: Dataset, indices: NDArray[np.int64], batch_size: int, *, what: str = "encoding images"
 ) -> Codes:
     """Return the (n, D) codes of the images at int64 (n,) indices, `batch_size` images a call, with progress."""
     starts = range(0, len(indices), batch_size)
     batches = (data.images(indices[start : start + batch_size]) for start in starts)
-    return _encode_batches(model, batches, len(indices), what)
+    return encode_batches(model, batches, len(indices), what)
 
 
 class EncodedImages:
@@ -140,14 +92,20 @@ class EncodedImages:
     """
 
     def __init__(
-        self, model: Encoder, data: Dataset, indices: Integers, batch_size: int, *, what: str = "encoding images"
+        self,
+        model: Encoder,
+        data: Dataset,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        *,
+        what: str = "encoding images",
     ) -> None:
         self.codes = encode_indices(model, data, indices, batch_size, what=what)
         self._indices = indices
         # Where none is left out from the first to the last, as in a whole dataset, the index is the row.
         self._complete = int(indices[-1]) == len(indices) - 1
 
-    def at(self, indices: Integers) -> Codes:
+    def at(self, indices: NDArray[np.int64]) -> Codes:
         """Return the (n, D) codes at int64 (n,) indices."""
         return self.codes[indices if self._complete else np.searchsorted(self._indices, indices)]
 
@@ -156,81 +114,8 @@ class EncodedImages:
 # `observe(indices, random_state)`: NHWC floats in [0, 1], drawn from the same generator right after the factors.
 
 
-def draw_codes(
-    model: Encoder,
-    data: Dataset,
-    sizes: tuple[int, ...],
-    num: int,
-    rng: np.random.RandomState,
-    batch_size: int,
-    *,
-    what: str = "encoding images",
-) -> tuple[Codes, Integers]:
-    """Draw `num` images uniformly over the factors; return their (num, D) codes and int64 (num, F) factors.
-
-    The factors are drawn `batch_size` at a time and encoded in the same batches: the batch size is part of the
-    protocol, since it decides which draws are which factor.
-    """
-    factors = np.empty((num, len(sizes)), np.int64)
-
-    def batches() -> Iterator[NDArray[Any]]:
-        for start in range(0, num, batch_size):
-            drawn = draw_factors(sizes, min(batch_size, num - start), rng)
-            factors[start : start + len(drawn)] = drawn
-            yield _observed(data, data.index_of(drawn), rng)
-
-    return _encode_batches(model, batches(), num, what), factors
-
-
-def draw_sample(
-    model: Encoder,
-    data: Dataset,
-    sizes: tuple[int, ...],
-    num: int,
-    rng: np.random.RandomState,
-    batch_size: int,
-    *,
-    what: str = "encoding images",
-) -> Codes:
-    """The same where all factors are drawn before the first image: (num, D) codes, encoded `batch_size` a call."""
-    indices = data.index_of(draw_factors(sizes, num, rng))
-    # Observations drawn in pieces are those drawn at once: one stream of numbers, image after image.
-    batches = (_observed(data, indices[start : start + batch_size], rng) for start in range(0, num, batch_size))
-    return _encode_batches(model, batches, num, what)
-
-
-def encode_sets(
-    model: Encoder,
-    data: Dataset,
-    sets: Iterable[Integers],
-    rng: np.random.RandomState,
-    num_images: int,
-    *,
-    what: str = "encoding images",
-) -> Callable[[int], Codes]:
-    """Encode sets of images (a vote's), given by int64 (n, F) factors that `sets` draws from `rng` one after the other.
-
-    Returns a function from a set's number to its (n, D) codes. An image that many sets hold is encoded once; random
-    observations never come twice, and are encoded set by set, `num_images` of them in all.
-    """
-    if hasattr(data, "observe"):
-        with progress(what, num_images) as bar:
-            encoded = []
-            for factors in sets:
-                encoded.append(encode_images(model, _observed(data, data.index_of(factors), rng)))
-                bar.advance(len(factors))
-        return encoded.__getitem__
-    indices = [data.index_of(factors) for factors in sets]
-    known = EncodedImages(model, data, np.unique(np.concatenate(indices)), ENCODE_BATCH, what=what)
-    return lambda number: known.at(indices[number])
-
-
-def _observed(data: Dataset, indices: Integers, rng: np.random.RandomState) -> NDArray[Any]:
-    observe = getattr(data, "observe", None)
-    return data.images(indices) if observe is None else observe(indices, rng)
-
-
-def _encode_batches(model: Encoder, batches: Iterable[NDArray[Any]], num_images: int, what: str) -> Codes:
+def encode_batches(model: Encoder, batches: Iterable[NDArray[Any]], num_images: int, what: str) -> Codes:
+    """Return the (num_images, D) codes of batches of (n, H, W, C) images, with progress. Raises as `encode_images`."""
     codes: Codes | None = None
     done = 0
     with progress(what, num_images) as bar:

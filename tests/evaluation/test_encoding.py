@@ -2,17 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from ibgan_plugin.evaluation.encoding import EncodedImages, encode_images, encode_indices, images_tensor
 from ibgan_plugin.evaluation.mig import mig
-from ibgan_plugin.evaluation.representation import (
-    EncodedImages,
-    draw_factors,
-    encode_images,
-    encode_indices,
-    images_tensor,
-    random_state,
-)
 from zoo.device import evaluation_mode
-from zoo.errors import MetricError, SettingError
+from zoo.errors import MetricError
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -27,14 +20,6 @@ def test_pixels_become_channels_first_floats_that_can_be_viewed(channels):
 def test_float_images_keep_their_values():
     images = np.random.default_rng(0).uniform(size=(2, 4, 4, 3))
     np.testing.assert_array_equal(images_tensor(images).numpy(), np.moveaxis(images, 3, 1).astype(np.float32))
-
-
-def test_one_draw_a_factor_in_order():
-    drawn = draw_factors((3, 5), 4, random_state(0))
-    rng = np.random.RandomState(0)
-    first, second = rng.randint(3, size=4), rng.randint(5, size=4)
-    assert drawn.dtype == np.int64
-    assert drawn.T.tolist() == [first.tolist(), second.tolist()]
 
 
 class Returns:
@@ -187,9 +172,3 @@ def test_a_module_that_was_frozen_in_one_mode_is_left_alone():
 def test_what_is_no_module_has_no_mode():
     with evaluation_mode(Returns(None)) as nothing:
         assert nothing is None
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32])
-def test_seeds_are_those_of_the_legacy_generator(seed):
-    with pytest.raises(SettingError, match="0 to 2"):
-        random_state(seed)
