@@ -1,4 +1,4 @@
-"""What this room adds to the zoo: datasets, and converters of datasets. Imports nothing heavy."""
+"""What this room adds to the zoo: datasets, and converters of datasets and checkpoints. Imports nothing heavy."""
 
 from __future__ import annotations
 

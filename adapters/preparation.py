@@ -68,8 +68,11 @@ def prepare(folder: Path, source: Source, layout: Layout, recipe: Recipe) -> Sto
     with contextlib.suppress(DataError):
         return _opened(folder, made_from, recipe)
     with locked(folder):
-        with contextlib.suppress(DataError):  # another process may have made it while this one waited
+        try:  # another process may have made it while this one waited
             return _opened(folder, made_from, recipe)
+        except DataError as error:
+            if folder.exists():
+                terminal.note(f"making {folder} again: {error}")
         with telling_where_to_write(folder):
             _make(folder, source, layout, recipe, made_from)
     return _opened(folder, made_from, recipe)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ibgan_plugin.evaluation.encoding import images_tensor
 from zoo.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -46,12 +47,7 @@ def one_per_value(dataset: Dataset, factor: str) -> NDArray[np.int64]:
     return dataset.index_of(factors)
 
 
-def as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 (n, H, W, C) as a dataset gives them -> float32 (n, C, H, W) in [0, 1] as a model takes them."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(255)
-
-
 def encoded(model: Any, dataset: Dataset, indices: NDArray[np.int64]) -> torch.Tensor:
     """The codes (n, D) of images of a dataset."""
-    codes: torch.Tensor = model.encode(as_tensor(dataset.images(indices)))
+    codes: torch.Tensor = model.encode(images_tensor(dataset.images(indices)))
     return codes

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from zoo.device import Backend
-
 
 @runtime_checkable
 class Dataset(Protocol):
@@ -182,6 +180,3 @@ class Converter(Protocol):
     def checkpoint_from(self, source: Path, out: Path) -> Path:
         """Read a checkpoint in this format and write it as a run directory that evaluation and training go on from."""
         ...
-
-
-__all__ = ["Backend", "Converter", "Dataset", "Encoder", "Generator", "Loss", "Metric", "Model", "Trainer"]

@@ -16,7 +16,7 @@ from typing import Any
 from zoo.errors import SettingError, UsageError, shown, unknown
 
 # What the host passes itself; never a setting.
-RESERVED = frozenset({"seed", "backend", "progress"})
+RESERVED = frozenset({"seed", "backend"})
 
 
 def assignment(word: str, example: str) -> tuple[str, str]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ibgan_plugin.evaluation import figures
-from ibgan_plugin.evaluation.bases import as_tensor, encoded, one_per_value
+from ibgan_plugin.evaluation.bases import encoded, one_per_value
+from ibgan_plugin.evaluation.encoding import images_tensor
 from zoo.randomness import numpy_stream
 
 if TYPE_CHECKING:
@@ -81,12 +82,12 @@ def samples(model: Any, num: int, seed: int) -> Picture:
 
 def real_images(dataset: Dataset, num: int, seed: int) -> Picture:
     """A grid of images of the dataset: the same for every run, chosen by the seed alone."""
-    return _picture(figures.image_grid(figures.to_pixels(as_tensor(_drawn(dataset, num, seed))), ground=None))
+    return _picture(figures.image_grid(figures.to_pixels(images_tensor(_drawn(dataset, num, seed))), ground=None))
 
 
 def reconstructed(model: Any, dataset: Dataset, seed: int) -> Picture:
     """Two rows: the first of the real images, and what decode(encode(x)) makes of each."""
-    pairs = figures.reconstructions(model, as_tensor(_drawn(dataset, RECONSTRUCTIONS, seed)))
+    pairs = figures.reconstructions(model, images_tensor(_drawn(dataset, RECONSTRUCTIONS, seed)))
     return _picture(figures.image_grid(pairs.reshape(-1, *pairs.shape[2:]), columns=RECONSTRUCTIONS, ground=None))
 
 

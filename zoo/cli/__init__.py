@@ -1,7 +1,7 @@
 """The command line: words in, one call of the library, data or one clear line out.
 
 `main` is the one place that maps exceptions to messages and exit codes: 0 done, 1 a failure, 2 wrong usage,
-130 and 143 stopped by a signal. `ZOO_DEBUG=1` shows the traceback.
+128 + N stopped by signal N. `ZOO_DEBUG=1` shows the traceback.
 """
 
 from __future__ import annotations
