@@ -1,6 +1,6 @@
-"""Run the commands of README's console blocks and put their real output under them.
+"""Run the commands of README's console blocks and put their real output under them; draw the pictures of its weights.
 
-`python docs/refresh_readme.py` rewrites README.md; the tests use `blocks` and `run` to check the quick ones.
+`python docs/refresh_readme.py` rewrites README.md and these pictures; the tests check what is quick to make.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 # A line of progress; of those that follow each other the last one is shown.
 PROGRESS = re.compile(r"[^:]+: [\d,]+/[\d,]+ \(")
 WIDTH = "112"
+
+# The pictures in docs/images of the weights that ship, and the command that makes each, with --out.
+PICTURES = {
+    "traversal.png": "zoo traverse ibgan pretrained:dsprites --bases 2",
+    "samples_dsprites.webp": "zoo sample ibgan pretrained:dsprites --num 49",
+    "traversal_dsprites.webp": "zoo traverse ibgan pretrained:dsprites",
+}
 
 
 def blocks(text: str) -> list[list[str]]:
@@ -53,4 +60,6 @@ def refreshed(text: str) -> str:
 
 
 if __name__ == "__main__":
+    for picture, made_by in PICTURES.items():
+        run(f"{made_by} --out docs/images/{picture}")
     README.write_text(refreshed(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from refresh_readme import BLOCK, README, run
+from refresh_readme import BLOCK, PICTURES, README, run
 
 TEXT = README.read_text(encoding="utf-8")
 
@@ -28,3 +30,14 @@ def test_every_command_shown_has_its_output():
 def test_every_file_it_links_to_is_there():
     for link in re.findall(r"\]\(([^)#:]+)\)", TEXT):
         assert (README.parent / link).is_file(), link
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_pictures_are_those_of_the_weights_that_ship(picture, tmp_path):
+    run(f"{PICTURES[picture]} --out {tmp_path / picture}")
+    again, shown = (
+        np.asarray(Image.open(folder / picture).convert("L"), dtype=np.float64)
+        for folder in (tmp_path, README.parent / "docs" / "images")
+    )
+    assert again.shape == shown.shape
+    assert np.abs(again - shown).mean() < 2  # of 255; another processor rounds otherwise
