@@ -67,12 +67,18 @@ def described(error: BaseException) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return "unknown KIND 'NAME' ...", with the near names first, else all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name[:200], names, n=3, cutoff=0.5)
-    if near:
-        return f"unknown {kind} {shown(name)}; did you mean {' or '.join(map(repr, near))}?"
+    meant = did_you_mean(name, names)
+    if meant:
+        return f"unknown {kind} {shown(name)}{meant}"
     if names:
         return f"unknown {kind} {shown(name)}; there are: {', '.join(names)}"
     return f"unknown {kind} {shown(name)}; none is registered"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'NEAR' ...?", or nothing where no known name is near."""
+    near = difflib.get_close_matches(name[:200], sorted(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def shown(value: Any, longest: int = 80) -> str:

@@ -12,7 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, UsageError, shown, unknown
+from zoo.errors import (
+    AmbiguousNameError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+    ZooError,
+    did_you_mean,
+    shown,
+    unknown,
+)
 from zoo.plugins import Plugin, PluginManager
 from zoo.specs import KINDS, MetricSpec, Spec
 
@@ -55,7 +64,7 @@ class Registry:
             with suppress(OSError):  # a folder that was removed
                 if not {"", str(Path.cwd())} & set(sys.path):  # as `python -m` has it; last, so that it shadows nothing
                     sys.path.append(str(Path.cwd()))
-            target = resolve(name)
+            target = resolve(name, missing=UnknownNameError)
             if isinstance(target, kind):
                 return target
             # What a metric needs of a dataset nobody said; one that needs factors tells so itself.
@@ -79,8 +88,12 @@ class Registry:
         return self._found[kind]
 
 
-def resolve(target: str) -> Any:
-    """Import `package.module:attribute`. Raises UsageError or PluginError with what failed."""
+def resolve(target: str, *, missing: type[ZooError] = PluginError) -> Any:
+    """Import `package.module:attribute`.
+
+    Raises UsageError for what is no such target, `missing` where the module has no such attribute, with the near names,
+    and PluginError, with what failed, where it cannot be imported.
+    """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
         raise UsageError(f"{shown(target)} is no target: expected package.module:attribute")
@@ -95,7 +108,8 @@ def resolve(target: str) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise PluginError(f"{written}: {module_name} has no {attribute!r}") from None
+            there = [name for name in dir(found) if not name.startswith("_")]
+            raise missing(f"{written}: {module_name} has no {attribute!r}{did_you_mean(part, there)}") from None
         except Exception as error:  # a module may compute what it offers
             raise PluginError(f"cannot import {written}: {type(error).__name__}: {error}") from error
     return found

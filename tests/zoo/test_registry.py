@@ -98,6 +98,8 @@ def test_an_import_path_that_was_typed(registry: Registry) -> None:
     assert (spec.name, spec.target, type(spec)) == ("json:loads", "json:loads", DatasetSpec)
     assert registry.spec(MetricSpec, f"{__name__}:A_SPEC").target == f"{__name__}:A_SPEC"  # of another kind: the target
     assert not registry.spec(MetricSpec, "json:loads").needs_factors  # it is asked, and may say so itself
+    with pytest.raises(UnknownNameError, match=r"^json:lods: json has no 'lods'; did you mean 'loads'"):
+        registry.spec(MetricSpec, "json:lods")  # misspelt by a person, not a plugin's fault
 
 
 def test_an_import_path_to_a_spec_is_that_spec(registry: Registry) -> None:
@@ -122,7 +124,7 @@ def test_an_import_path_in_a_file_is_refused_and_not_imported(
         ("json", UsageError, "'json' is no target: expected package.module:attribute"),
         (":loads", UsageError, "':loads' is no target: expected package.module:attribute"),
         ("json:", UsageError, "'json:' is no target: expected package.module:attribute"),
-        ("json:lods", PluginError, "json:lods: json has no 'lods'"),
+        ("json:lods", PluginError, "json:lods: json has no 'lods'; did you mean 'loads'"),
         ("json.lods:x", PluginError, "cannot import json.lods:x: No module named 'json.lods'; is its package"),
         ("failing_module:x", PluginError, "cannot import failing_module:x: ZeroDivisionError: division by zero"),
     ],
