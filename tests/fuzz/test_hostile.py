@@ -21,6 +21,7 @@ import pytest
 from tests.fuzz import readers
 from tests.fuzz.fuzzer import Fuzzer
 from tests.fuzz.readers import CHECKPOINT, IMAGES, MODEL, READERS, STATE, TRAINER, Exploding
+from tests.processes import ZOO
 
 
 def refused(fuzzer: Fuzzer, name: str, change: Callable[[Path], Any], told: str = "") -> Path:
@@ -550,10 +551,8 @@ def test_a_metric_named_like_a_path_is_not_written(fuzzer: Fuzzer) -> None:
 )
 def test_the_command_line_as_a_process(tmp_path: Path, words: list[Any]) -> None:
     import subprocess
-    import sys
 
-    command = [sys.executable, "-c", "import sys; from zoo.cli import main; main()", *words]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+    ended = subprocess.run([*ZOO, *words], cwd=tmp_path, capture_output=True, timeout=120)
     told = ended.stderr.decode("utf-8", errors="strict")
     assert ended.returncode in (1, 2)
     assert [line.startswith("error: ") for line in told.splitlines()] == [True]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.processes import ZOO
 from zoo.run import RunDirectory
 from zoo.specs import KINDS
 
@@ -393,8 +394,7 @@ def test_a_closed_pipe_does_not_change_the_exit_code(words: tuple[str, ...], str
     reader, writer = os.pipe()
     os.close(reader)
     streams: dict[str, int] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: writer}
-    command = [sys.executable, "-c", "from zoo.cli import main; main()", *words]
     try:
-        assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False, **streams).returncode == code
+        assert subprocess.run([*ZOO, *words], stdin=subprocess.DEVNULL, check=False, **streams).returncode == code
     finally:
         os.close(writer)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import zoo
-from tests.zoo.sweep.watching import SECONDS, conducted, kill_all, saved, starts, wait_for
+from tests.processes import SECONDS, content, wait_for
+from tests.zoo.sweep.watching import conducted, kill_all, saved, starts
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.run import RunDirectory
@@ -24,11 +25,6 @@ from zoo.sweep.plan import Plan, SweepFolder
 pytest.importorskip("submitit")
 
 QUICK = {"mi_bounds": {"num": 50}}
-
-
-def content(run: Path) -> dict[str, bytes]:
-    """The bytes of all checkpoints of a run."""
-    return {str(f.relative_to(run)): f.read_bytes() for f in sorted((run / "checkpoints").rglob("*")) if f.is_file()}
 
 
 def touched(run: Path) -> dict[str, int]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.zoo.sweep.watching import SECONDS, conducted, saved, starts, wait_for
+from tests.processes import SECONDS, wait_for
+from tests.zoo.sweep.watching import conducted, saved, starts
 from zoo.errors import UsageError, ZooError
 from zoo.registry import default_registry
 from zoo.run import RunDirectory
