@@ -20,10 +20,9 @@ from ibgan_plugin.adapters.disentanglement_lib import DisentanglementLib
 from ibgan_plugin.adapters.dsprites import DSprites, dsprites
 from ibgan_plugin.adapters.noisy_dsprites import NoisyDSprites
 from ibgan_plugin.adapters.store import Made, open_or_make
+from tests.processes import PEAK
 from zoo.errors import DataError, ZooError
 
-# Peak memory of a program, in KB. Not `ru_maxrss`: that counts the process it was forked from.
-PEAK = "int(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 
 
