@@ -87,3 +87,9 @@ def test_a_reader_that_leaves_its_folder_is_noticed(fuzzer: Fuzzer) -> None:
 
     with pytest.raises(Defect, match=r"it did what no reader may do.*secret"):
         fuzzer.check("celeba list", linked)
+
+
+def test_a_reader_that_fills_the_memory_is_noticed() -> None:
+    """However much it took before, for the valid input."""
+    with Fuzzer(worker="tests.fuzz.filling_worker") as filled, pytest.raises(Defect, match=r"it took 15\d\d MiB"):
+        filled.check("owner", lambda _: None)
