@@ -110,7 +110,7 @@ def test_dimensions_that_never_vary_are_no_noise() -> None:
     assert found == pytest.approx(from_data(first, second), rel=1e-10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), dims=st.integers(1, 12), num_first=st.integers(2, 30), num_second=st.integers(2, 30))
 def test_it_is_symmetric_not_negative_and_right_at_any_rank(
     seed: int, dims: int, num_first: int, num_second: int
