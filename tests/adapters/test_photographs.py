@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -385,12 +386,15 @@ def test_an_interrupted_preparation_goes_on(tmp_path: Path, put: Put, monkeypatc
     expected = celeba(tmp_path / "whole").images(np.arange(300))
 
     applied = 0
+    alone = threading.Lock()
     apply = preparation.Recipe.apply
 
     def counting(self: Any, *arguments: Any) -> Any:
         nonlocal applied
-        applied += 1
-        if applied == 150:
+        with alone:
+            applied += 1
+            last = applied == 150
+        if last:
             raise KeyboardInterrupt
         return apply(self, *arguments)
 
