@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import hypothesis
 import pytest
 
 from ibgan_plugin.adapters.dsprites import prepare
+from tests.processes import ZOO
 
-PROGRAM = "import sys; from zoo.cli import main; main()"
 # With it Python keeps nothing back, and what becomes of the rest when a terminal closes would go untested.
 os.environ.pop("PYTHONUNBUFFERED", None)
 # What starts the tests in the background has them ignore these, and so would every process that a test starts.
@@ -22,8 +21,8 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _handler)
 
-# The same examples every time.
-hypothesis.settings.register_profile("fixed", derandomize=True)
+# The same examples every time, however long the machine takes for one.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("fixed")
 
 SMALL_WORDS = ("--set", "model.ngf=4", "--set", "model.ndf=4", "--set", "batch_size=8", "--device", "cpu")
@@ -61,7 +60,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def call(*words: object, path: Sequence[Path] = (), env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
         search = os.pathsep.join([*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])])
         variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": search} | dict(env)
-        command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+        command = [*ZOO, *map(str, words)]
         process = subprocess.Popen(
             command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

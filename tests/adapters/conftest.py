@@ -8,7 +8,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test finds the user's own data, and none writes into the user's cache."""
-    monkeypatch.delenv("DISENTANGLEMENT_LIB_DATA", raising=False)
+def no_data_of_the_user(no_data_of_the_user: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As everywhere, and a data root of each test's own."""
     monkeypatch.setenv("ZOO_DATA", str(tmp_path / "zoo-data"))

@@ -26,6 +26,7 @@ import zoo.cli
 from ibgan_plugin.adapters import ibgan_authors_format
 from ibgan_plugin.adapters.ibgan_authors import IBGANAuthors, usual_dataset
 from ibgan_plugin.adapters.ibgan_authors_format import Sizes
+from tests.exploding import Exploding
 from zoo.building import build_loss, build_model, build_trainer
 from zoo.device import Backend
 from zoo.errors import CheckpointError, SettingError, UsageError
@@ -544,16 +545,6 @@ def test_fresh_optimisers_are_what_rmsprop_begins_with(tmp_path: Path) -> None:
 # Files that are not what they should be. None runs code, none makes anything, each is told in one line.
 
 
-class Hostile:
-    """Pickles to a call of os.mkdir."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.mkdir, (str(self.path),)
-
-
 def weights(states: dict[str, Any]) -> dict[str, Any]:
     return states["model_states"]["G"]
 
@@ -605,16 +596,16 @@ def test_a_wrong_document_is_told_in_one_line(
 
 
 def hostile(path: Path) -> None:
-    torch.save(Theirs().states() | {"win": Hostile(path.parent / "executed")}, path)
+    torch.save(Theirs().states() | {"win": Exploding(path.parent / "executed")}, path)
 
 
 def hostile_legacy(path: Path) -> None:
-    states = Theirs().states() | {"win": Hostile(path.parent / "executed")}
+    states = Theirs().states() | {"win": Exploding(path.parent / "executed")}
     torch.save(states, path, _use_new_zipfile_serialization=False)
 
 
 def hostile_pickle(path: Path) -> None:
-    path.write_bytes(pickle.dumps(Hostile(path.parent / "executed")))
+    path.write_bytes(pickle.dumps(Exploding(path.parent / "executed")))
 
 
 def pickled_module(path: Path) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from ibgan_plugin.adapters.celeba import celeba
 from ibgan_plugin.adapters.chairs3d import chairs3d
 from ibgan_plugin.adapters.image_folder import image_folder
 from ibgan_plugin.evaluation.fid import describe_real
+from tests.processes import PEAK
 from zoo.errors import DataError
 from zoo.interfaces import Dataset
 
@@ -384,12 +386,15 @@ def test_an_interrupted_preparation_goes_on(tmp_path: Path, put: Put, monkeypatc
     expected = celeba(tmp_path / "whole").images(np.arange(300))
 
     applied = 0
+    alone = threading.Lock()
     apply = preparation.Recipe.apply
 
     def counting(self: Any, *arguments: Any) -> Any:
         nonlocal applied
-        applied += 1
-        if applied == 150:
+        with alone:
+            applied += 1
+            last = applied == 150
+        if last:
             raise KeyboardInterrupt
         return apply(self, *arguments)
 
@@ -462,9 +467,7 @@ def test_processes_that_start_at_once_share_one_preparation(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("put", [put_folder, put_tar], ids=["folder", "tar"])
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, put: Put) -> None:
-    # Not `ru_maxrss`, which counts the process that this one was forked from.
-    program = PREPARE + "prepare(Path(sys.argv[1])); "
-    program += "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+    program = f"{PREPARE}prepare(Path(sys.argv[1])); print({PEAK})"
     peaks = []
     for faces in (200, 1600):  # 17 MB of prepared images more
         put(tmp_path / str(faces) / "celeba", celeba_files(faces))

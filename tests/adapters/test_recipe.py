@@ -48,12 +48,32 @@ def test_the_largest_square() -> None:
     )
 
 
+def in_mode(mode: str) -> tuple[Image.Image, NDArray[np.uint8]]:
+    """An image of a mode, its alpha random where it has one, and its pixels in RGB."""
+    gray, alpha, palette = PIXELS[..., 0], PIXELS[::-1, :, 1], PIXELS[:256, 0]
+    if mode == "1":
+        return Image.fromarray(gray > 99), np.where(gray > 99, 255, 0).astype(np.uint8)[..., None].repeat(3, axis=2)
+    if mode == "L":
+        return Image.fromarray(gray), gray[..., None].repeat(3, axis=2)
+    if mode == "LA":
+        return Image.fromarray(np.dstack([gray, alpha])), gray[..., None].repeat(3, axis=2)
+    if mode == "P":
+        image = Image.fromarray(gray // 2)
+        image.putpalette(palette.tobytes())
+        return image, palette[gray // 2]
+    if mode == "RGBA":
+        return Image.fromarray(np.dstack([PIXELS, alpha])), PIXELS
+    return Image.fromarray(PIXELS).convert(mode), PIXELS  # without loss: the darkest ink is not used
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
 def test_other_modes_become_rgb(mode: str) -> None:
-    image = Image.fromarray(PIXELS).convert(mode)
+    """The same as if the file had been written in RGB; alpha is dropped, not blended with anything."""
+    image, pixels = in_mode(mode)
+    assert image.mode == mode
     made = Recipe(64, 148).apply(encoded(image, "TIFF" if mode == "CMYK" else "PNG"))
-    assert made.shape == (64, 64, 3)
     assert made.dtype == np.uint8
+    np.testing.assert_array_equal(made, Recipe(64, 148).apply(encoded(pixels)))
 
 
 def test_images_are_turned_upright() -> None:

@@ -137,6 +137,13 @@ def test_the_threshold_is_on_the_variance_not_on_its_root(make_encoder, data):
     assert factorvae(encoder, data, votes=10, variance_threshold=0.04)["active_dims"] == [0, 1, 2, 3]
 
 
+def test_a_variance_of_the_threshold_itself_is_enough(representation, data):
+    # The four values of b: (4² - 1) / 12, which a float64 holds.
+    result = factorvae(representation("identity"), data, votes=10, variance_threshold=1.25)
+    assert result["variances"][1] == 1.25
+    assert result["active_dims"] == [1, 2, 3]
+
+
 def test_the_other_protocol_prunes_by_the_root(make_encoder, data):
     """Of a uniform factor of 3 values, scaled by 0.1, the variance is 0.0067 and its root 0.082; by 0.05, 0.041."""
     settings = {"num_train": 20, "num_eval": 10, "num_variance_estimate": 300}

@@ -9,6 +9,7 @@ import pytest
 
 from ibgan_plugin.evaluation.fid_statistics import read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian
+from tests.exploding import Exploding
 from zoo.errors import DataError
 
 DIMS = 24
@@ -74,20 +75,10 @@ def test_a_flipped_byte_in_the_arrays_is_noticed(tmp_path: Path, gaussian: Gauss
         read_statistics(file, DIMS)
 
 
-class Exploding:
-    """Unpickling this would create the file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
-
-
 def test_pickles_are_not_loaded(tmp_path: Path, gaussian: Gaussian) -> None:
-    touched = tmp_path / "touched"
+    executed = tmp_path / "executed"
     evil = np.empty(1, dtype=object)
-    evil[0] = Exploding(touched)
+    evil[0] = Exploding(executed)
     np.savez(tmp_path / "stats.npz", mu=gaussian.mean, sigma=gaussian.covariance, more=evil)
     with pytest.raises(DataError, match="cannot be read"):
         read_statistics(tmp_path / "stats.npz", DIMS)
@@ -96,7 +87,7 @@ def test_pickles_are_not_loaded(tmp_path: Path, gaussian: Gaussian) -> None:
     (tmp_path / "single.npy").rename(tmp_path / "single.npz")
     with pytest.raises(DataError, match="cannot be read"):
         read_statistics(tmp_path / "single.npz", DIMS)
-    assert not touched.exists()
+    assert not executed.exists()
 
 
 def asymmetric(mu, sigma):

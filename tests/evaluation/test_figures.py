@@ -88,23 +88,36 @@ def test_a_range_that_is_none_is_refused(span, steps):
         figures.traverse(PaintsItsCode(), torch.zeros(1, 4), span=span, steps=steps)
 
 
+def where(part, pixels):
+    """Columns of a picture at which another of its height stands in it."""
+    found = np.lib.stride_tricks.sliding_window_view(pixels, (part.height, part.width), axis=(0, 1))
+    assert len(found) == 1
+    wanted = np.asarray(part).transpose(2, 0, 1)
+    return [x for x in range(found.shape[1]) if np.array_equal(found[0, x], wanted)]
+
+
 def test_the_picture_and_the_animation_hold_the_whole_traversal(tmp_path):
-    traversal = figures.traverse(PaintsItsCode(), torch.zeros(2, 4), steps=4, kl=[4.0, 3.0, 2.0, 1.0])
+    codes = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, -1.0, 0.5, 2.0]])
+    traversal = figures.traverse(PaintsItsCode(), codes, steps=4, kl=[4.0, 3.0, 2.0, 1.0])
 
     figures.save_picture(figures.draw_traversal(traversal), tmp_path / "t.png")
     figures.animate_traversal(traversal, tmp_path / "t.gif")
 
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.format == "PNG"
-        block = figures.image_grid(traversal.images[0].reshape(-1, 8, 8, 3), columns=4)
-        pixels = np.asarray(picture.convert("RGB"))
-        found = np.lib.stride_tricks.sliding_window_view(pixels[20:], (block.height, block.width), axis=(0, 1))
-        wanted = np.asarray(block).transpose(2, 0, 1)
-        assert any(np.array_equal(found[0, x], wanted) for x in range(found.shape[1]))
+        pixels = np.asarray(picture.convert("RGB"))[20:]  # below the values
+        blocks = [figures.image_grid(base.reshape(-1, 8, 8, 3), columns=4) for base in traversal.images]
+        (first,), (second,) = (where(block, pixels) for block in blocks)
+        assert first + blocks[0].width <= second
     with Image.open(tmp_path / "t.gif") as animation:
         assert animation.format == "GIF"
         assert animation.n_frames == 6  # there and back, the ends once
         assert animation.info["loop"] == 0
+        for frame, step in enumerate((0, 1, 2, 3, 2, 1)):
+            animation.seek(frame)
+            moment = traversal.images[:, :, step].swapaxes(0, 1)  # a row per dimension, a column per base
+            grid = figures.image_grid(moment.reshape(-1, 8, 8, 3), columns=2)
+            assert len(where(grid, np.asarray(animation.convert("RGB")))) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.gif", "t.png"]  # nothing half-written is left
 
 

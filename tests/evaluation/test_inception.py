@@ -17,6 +17,7 @@ from pytorch_fid.fid_score import get_activations
 
 from ibgan_plugin.evaluation import inception
 from ibgan_plugin.evaluation.inception import FILE_NAME, SHA256, InceptionFeatures, find_weights, read_weights
+from tests.exploding import Exploding
 from zoo.errors import ZooError
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -179,21 +180,13 @@ def test_the_expected_hash_is_the_one_in_the_published_file_name() -> None:
     assert SHA256[:8] == Path(FILE_NAME).stem.rsplit("-", 1)[1]
 
 
-class Exploding:
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
-
-
 @pytest.mark.parametrize("new_format", [True, False])
 def test_no_code_in_a_weights_file_is_run(root: Path, tmp_path: Path, new_format: bool) -> None:
-    touched = tmp_path / "touched"
-    torch.save({"weight": Exploding(touched)}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new_format)
+    executed = tmp_path / "executed"
+    torch.save({"weight": Exploding(executed)}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new_format)
     with pytest.raises(ZooError, match="is neither a tensor nor a plain value; nothing of it was run"):
         read_weights(tmp_path / "evil.pth", allow_unverified=True, root=root)
-    assert not touched.exists()
+    assert not executed.exists()
 
 
 def test_the_old_file_format_is_read(root: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_labels_are_apart_and_inside_and_in_order(wanted):
     assert all((moved[i] < moved[j]) for i, j in itertools.permutations(range(len(wanted)), 2) if wanted[i] < wanted[j])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=5))
 def test_labels_move_as_little_as_it_takes(wanted):
     moved = np.array(spread(wanted, 12.0, 0.0, 100.0))

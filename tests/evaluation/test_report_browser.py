@@ -173,9 +173,10 @@ def test_rows_play_and_reset(opened: Any) -> None:
 
     play.click()
     positions = opened.execute_async_script(
-        "const [slider, done] = arguments, found = new Set();"
-        "const timer = setInterval(() => found.add(slider.value), 10);"
-        "setTimeout(() => { clearInterval(timer); done([...found].sort()); }, 1200);",
+        "const [slider, done] = arguments, found = new Set(), began = performance.now();"
+        "const timer = setInterval(() => { found.add(slider.value);"
+        " if (found.size < 5 && performance.now() - began < 10000) return;"
+        " clearInterval(timer); done([...found].sort()); }, 10);",
         slider,
     )
     assert positions == ["0", "1", "2", "3", "4"]

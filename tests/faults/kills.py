@@ -31,12 +31,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.processes import ZOO
 from zoo import terminal
 from zoo.checkpoint import Checkpoint
 from zoo.errors import CheckpointError
 from zoo.run import RunDirectory
 
-PROGRAM = "import sys; from zoo.cli import main; main()"
 STEPS = 60
 SMALL = {
     "gan": ("model.ngf=4", "model.ndf=4"),
@@ -75,7 +75,7 @@ def command(model: str, out: Path, keep: int) -> list[str]:
     words = ["train", model, "--dataset", "dsprites", "--steps", str(STEPS), "--save-every", "1", "--resume"]
     words += ["--keep", str(keep), "--out", str(out), "--device", "cpu"]
     words += EVALUATING if model in ("gan", "infogan", "ibgan") else ()
-    return [sys.executable, "-c", PROGRAM, *words, *(word for value in settings for word in ("--set", value))]
+    return [*ZOO, *words, *(word for value in settings for word in ("--set", value))]
 
 
 def start(words: list[str]) -> subprocess.Popen[bytes]:

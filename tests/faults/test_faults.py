@@ -8,8 +8,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ from typing import Any
 import pytest
 
 import zoo
+from tests.processes import ZOO, wait_for
 from zoo.run import RunDirectory
 
 Start = Callable[..., "subprocess.Popen[str]"]
-PROGRAM = (sys.executable, "-c", "import sys; from zoo.cli import main; main()")
 PIPED: dict[str, Any] = {
     "stdout": subprocess.PIPE,
     "stderr": subprocess.PIPE,
@@ -32,11 +30,7 @@ FOREVER = ("--steps", "100000", "--save-every", "2", "--precision", "fp32", "--s
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not (run / "checkpoints" / f"step-{step:08d}").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for((run / "checkpoints" / f"step-{step:08d}").exists, process)
 
 
 def goes_on_as_if_nothing_had_been(run: Path, drawn: Path, untouched: Path) -> None:
@@ -95,7 +89,7 @@ def test_a_folder_that_becomes_read_only(words: tuple[str, ...], drawn: Path, tm
     run = tmp_path / "run"
     # Root may write whatever the mode says, unless this one privilege is taken from it.
     obeying = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
-    process = subprocess.Popen([*obeying, *PROGRAM, *words, *FOREVER, "--out", str(run)], **PIPED)
+    process = subprocess.Popen([*obeying, *ZOO, *words, *FOREVER, "--out", str(run)], **PIPED)
     wait_for_step(run, 4, process)
     (run / "checkpoints").chmod(0o555)
     error = told_in_one_line(process)
@@ -119,7 +113,7 @@ def test_a_folder_that_vanishes(start: Start, words: tuple[str, ...], drawn: Pat
 def test_a_terminal_that_closes(words: tuple[str, ...], drawn: Path, tmp_path: Path) -> None:
     """A closed window or a lost connection: SIGHUP comes, and there is nothing left to show progress on."""
     run, (ours, theirs) = tmp_path / "run", pty.openpty()
-    program = [*PROGRAM, *words, *FOREVER, "--out", str(run)]
+    program = [*ZOO, *words, *FOREVER, "--out", str(run)]
     process = subprocess.Popen(
         program, **PIPED | dict.fromkeys(("stdin", "stdout", "stderr"), theirs), start_new_session=True
     )

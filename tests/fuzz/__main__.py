@@ -1,10 +1,10 @@
 """Fuzz every reader for a while.
 
-    python -m tests.fuzz [--minutes 6] [--readers a,b] [--seed 0] [--keep FOLDER] [--json]
+    python -m tests.fuzz [--minutes 6 | --inputs N] [--readers a,b] [--seed 0] [--keep FOLDER] [--json]
 
-The time is shared among the readers by what an input costs and what is at stake. Prints how many inputs each reader
-got, how many of them it refused, and the failures, each with the folder that its input was kept in. Exits 1 if there
-are any.
+The time is shared among the readers by what an input costs and what is at stake; with --inputs each gets as many, and
+those of a seed are always the same. Prints how many inputs each reader got, how many of them it refused, and the
+failures, each with the folder that its input was kept in. Exits 1 if there are any.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ SLOW = ("dsprites hdf5", "plot", "convert to disentanglement_lib")
 def main() -> int:
     """Fuzz, tell, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=6.0)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=6.0)
+    length.add_argument("--inputs", type=int, help="for each reader, however long they take")
     parser.add_argument("--readers", default=",".join(READERS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="where inputs that fail are left")
@@ -53,11 +55,11 @@ def main() -> int:
     with Fuzzer(options.keep) as fuzzer:
         for name in names:
             until = time.monotonic() + 60 * options.minutes * SHARES.get(name, 1) / whole
-            number = options.seed
-            while time.monotonic() < until:
+            number, batch = options.seed, SLOW_BATCH if name in SLOW else BATCH
+            while fuzzer.inputs[name] < options.inputs if options.inputs else time.monotonic() < until:
                 before = fuzzer.inputs[name]
                 try:
-                    fuzz(fuzzer, name, SLOW_BATCH if name in SLOW else BATCH, number)
+                    fuzz(fuzzer, name, min(batch, options.inputs - before) if options.inputs else batch, number)
                 except Defect as defect:
                     failures.append({"reader": name, "what": str(defect)})
                     terminal.note(str(defect)[-1500:])

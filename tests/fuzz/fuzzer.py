@@ -32,13 +32,18 @@ class Defect(AssertionError):
 class Fuzzer:
     """Gives a worker process one input after the other, and starts it anew when it ends or has to be ended."""
 
-    def __init__(self, keep: Path | None = None, readable: Path | None = None) -> None:
-        """`keep` is where the inputs that failed are left; `readable` a folder outside that may be read."""
+    def __init__(
+        self, keep: Path | None = None, readable: Path | None = None, worker: str = "tests.fuzz.worker"
+    ) -> None:
+        """`keep` is where the inputs that failed are left, `readable` a folder outside that may be read, `worker` the
+        module that reads them.
+        """
         self.inputs: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.keep = keep
         self._root = Path(tempfile.mkdtemp(prefix="fuzz-")).resolve()
         self._readable = readable
+        self._module = worker
         self._worker: subprocess.Popen[bytes] | None = None
         self._warmed: set[str] = set()
 
@@ -119,7 +124,7 @@ class Fuzzer:
             }
         outcome: dict[str, Any] = json.loads(line)
         if outcome["bytes"] > MEMORY or outcome["end"] == "defect":
-            self._stop()  # its peak stays, and would be every later input's
+            self._stop()  # what it left behind is no later input's
         return outcome
 
     def _start(self) -> None:
@@ -139,7 +144,7 @@ class Fuzzer:
         }
         for name in ("ZOO_DEBUG", "ZOO_DISABLE_PLUGINS", "ZOO_STRICT_PLUGINS", "DISENTANGLEMENT_LIB_DATA"):
             environment.pop(name, None)
-        command = [sys.executable, "-m", "tests.fuzz.worker", str(sandbox)]
+        command = [sys.executable, "-m", self._module, str(sandbox)]
         self._worker = subprocess.Popen(
             command, cwd=sandbox, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.exploding import Exploding
 from tests.fuzz import readers
 from tests.fuzz.readers import READERS, Reader
 
@@ -299,7 +300,7 @@ def npz_of(file: str, content: Callable[[str], bytes]) -> st.SearchStrategy[Chan
 
                     # Written, never read here: the bait that a reader must not unpickle.
                     stream = io.BytesIO()
-                    np.save(stream, np.array([readers.Exploding(folder)], dtype=object), allow_pickle=True)
+                    np.save(stream, np.array([Exploding(folder / "executed")], dtype=object), allow_pickle=True)
                     archive.writestr(name, stream.getvalue())
                 elif kind == "bomb":
                     head = repr({"descr": "|u1", "fortran_order": False, "shape": (2**28,)}).encode() + b"\n"

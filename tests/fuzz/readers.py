@@ -626,19 +626,6 @@ def read_command(folder: Path) -> None:
     assert all(len(line.replace(str(folder), "")) < 2100 for line in told.splitlines()), told
 
 
-# A pickle that would run something.
-
-
-class Exploding:
-    """Unpickling this makes the folder `executed`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.mkdir, (str(self.folder / "executed"),)
-
-
 def safetensors(header: Any, data: bytes) -> bytes:
     """A safetensors file of a header and the bytes after it."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()

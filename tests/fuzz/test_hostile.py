@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.exploding import Exploding
 from tests.fuzz import readers
 from tests.fuzz.fuzzer import Fuzzer
-from tests.fuzz.readers import CHECKPOINT, IMAGES, MODEL, READERS, STATE, TRAINER, Exploding
+from tests.fuzz.readers import CHECKPOINT, IMAGES, MODEL, READERS, STATE, TRAINER
+from tests.processes import ZOO
 
 
 def refused(fuzzer: Fuzzer, name: str, change: Callable[[Path], Any], told: str = "") -> Path:
@@ -169,23 +171,23 @@ def test_a_link_in_a_folder_of_images_is_followed_only_inside(fuzzer: Fuzzer) ->
 
 
 def pickled(path: Path) -> None:
-    path.write_bytes(pickle.dumps(Exploding(path.parent)))
+    path.write_bytes(pickle.dumps(Exploding(path.parent / "executed")))
 
 
 def torch_saved(path: Path) -> None:
     import torch
 
-    torch.save({"weights": Exploding(path.parent)}, path)
+    torch.save({"weights": Exploding(path.parent / "executed")}, path)
 
 
 def torch_saved_before(path: Path) -> None:
     import torch
 
-    torch.save({"weights": Exploding(path.parent)}, path, _use_new_zipfile_serialization=False)
+    torch.save({"weights": Exploding(path.parent / "executed")}, path, _use_new_zipfile_serialization=False)
 
 
 def object_array(path: Path) -> None:
-    array = np.array([Exploding(path.parent)], dtype=object)
+    array = np.array([Exploding(path.parent / "executed")], dtype=object)
     with path.open("wb") as file:
         np.savez(file, imgs=array, latents_values=array, latents_classes=array, mu=array, sigma=array)
 
@@ -193,7 +195,7 @@ def object_array(path: Path) -> None:
 def object_npy(path: Path) -> None:
     # Written, never read here: the bait that a reader must not unpickle.
     with path.open("wb") as file:
-        np.save(file, np.array([Exploding(path.parent)], dtype=object), allow_pickle=True)
+        np.save(file, np.array([Exploding(path.parent / "executed")], dtype=object), allow_pickle=True)
 
 
 PLACES = [
@@ -275,7 +277,7 @@ def test_a_zip_behind_an_old_file_hides_nothing(fuzzer: Fuzzer) -> None:
 def test_a_configuration_names_no_code(fuzzer: Fuzzer, name: str, key: str) -> None:
     def change(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
-        config[key] = "tests.fuzz.readers:Exploding"
+        config[key] = "tests.exploding:Exploding"
         (folder / "config.json").write_text(json.dumps(config))
 
     unused = {"config": ("dataset",), "model": ("dataset", "loss", "trainer"), "trainer": ()}
@@ -550,10 +552,8 @@ def test_a_metric_named_like_a_path_is_not_written(fuzzer: Fuzzer) -> None:
 )
 def test_the_command_line_as_a_process(tmp_path: Path, words: list[Any]) -> None:
     import subprocess
-    import sys
 
-    command = [sys.executable, "-c", "import sys; from zoo.cli import main; main()", *words]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+    ended = subprocess.run([*ZOO, *words], cwd=tmp_path, capture_output=True, timeout=120)
     told = ended.stderr.decode("utf-8", errors="strict")
     assert ended.returncode in (1, 2)
     assert [line.startswith("error: ") for line in told.splitlines()] == [True]

@@ -103,6 +103,15 @@ def attempt(read: Callable[[Path], Any], folder: Path) -> dict[str, Any]:
     return {"end": "read", "message": ""}
 
 
+def memory(line: str) -> int:
+    """How much memory this process has (VmRSS), or had at most (VmHWM), in bytes.
+
+    Not `ru_maxrss`: that counts the process that this one was forked from, and never goes down.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition(f"{line}:")[2].split()[0])
+
+
 def main(sandbox: Path) -> None:
     """Answer until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -111,7 +120,7 @@ def main(sandbox: Path) -> None:
     os.dup2(output, 2)
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # stays until the end
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # likewise
-    watch, warmed, base = Watch(sandbox), set(), 0
+    watch, warmed = Watch(sandbox), set()
     for line in sys.stdin:
         asked = json.loads(line)
         reader = READERS[asked["reader"]]
@@ -123,19 +132,19 @@ def main(sandbox: Path) -> None:
                 answers.write(json.dumps(warm | {"end": "defect", "seconds": 0, "bytes": 0, "seen": []}) + "\n")
                 answers.flush()
                 continue
-            base = max(base, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
             most = pages * resource.getpagesize() + ADDRESS_SPACE
             resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
         os.lseek(output, 0, os.SEEK_SET)
         os.ftruncate(output, 0)
-        watch.seen, watch.on = [], True
-        began = time.monotonic()
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is from here on
+        watch.seen, before = [], memory("VmRSS")
+        watch.on, began = True, time.monotonic()
         outcome = attempt(reader.read, Path(asked["folder"]))
         seconds = time.monotonic() - began
         watch.on = False
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base  # a child's is bounded by its own limit
-        outcome |= {"seconds": seconds, "bytes": 1024 * grown, "seen": watch.seen[:5]}
+        grown = memory("VmHWM") - before  # a child's is bounded by its own limit
+        outcome |= {"seconds": seconds, "bytes": grown, "seen": watch.seen[:5]}
         answers.write(json.dumps(outcome) + "\n")
         answers.flush()
 

@@ -10,13 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.systems import ADVERSARIAL, SYSTEMS, VAES
 from zoo.device import Backend
 from zoo.registry import default_registry, resolve
 from zoo.specs import LossSpec, ModelSpec, TrainerSpec
-
-ADVERSARIAL = ("gan", "infogan", "ibgan")
-VAES = ("vae", "beta_vae", "factor_vae", "beta_tcvae")
-SYSTEMS = (*ADVERSARIAL, *VAES)
 
 
 @dataclass

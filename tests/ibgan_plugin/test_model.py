@@ -10,6 +10,7 @@ from ibgan_plugin.losses import mi_lower_bound
 from ibgan_plugin.model import IBGAN, InfoGAN
 from ibgan_plugin.networks import to_model_range
 from ibgan_plugin.vae.model import VAE
+from tests.systems import VAES
 from zoo.errors import UsageError
 from zoo.interfaces import Model
 from zoo.randomness import torch_stream
@@ -27,9 +28,7 @@ def system(build, squares, request):
 
 
 def test_the_four_vaes_are_one_model():
-    targets = {
-        default_registry().spec(ModelSpec, name).target for name in ("vae", "beta_vae", "factor_vae", "beta_tcvae")
-    }
+    targets = {default_registry().spec(ModelSpec, name).target for name in VAES}
     assert targets == {"ibgan_plugin.vae.model:VAE"}
 
 

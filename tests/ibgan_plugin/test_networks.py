@@ -120,12 +120,13 @@ def test_shapes_and_ranges(channels):
 
 def test_a_valid_convolution_over_the_whole_map_is_the_matrix_product_that_stands_for_it():
     head = networks.head(4, 1, "table4", reconstructs=False)
-    linear = next(part for part in head if isinstance(part, nn.Linear))
+    at = next(index for index, part in enumerate(head) if isinstance(part, networks.Flatten))
+    product = head[at : at + 2]
     convolution = nn.Conv2d(16, 64, 8, bias=False)
     with torch.no_grad():
-        convolution.weight.copy_(linear.weight.view(64, 16, 8, 8))
-        features = torch.randn(2, 16, 8, 8)
-        torch.testing.assert_close(linear(features.flatten(1)), convolution(features).flatten(1), rtol=1e-4, atol=1e-5)
+        convolution.weight.copy_(product[1].weight.view(64, 16, 8, 8))
+        features = torch.randn(2, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(product(features), convolution(features).flatten(1), rtol=1e-4, atol=1e-5)
 
 
 def weights(module):

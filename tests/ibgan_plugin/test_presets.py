@@ -4,6 +4,7 @@ import pytest
 
 from ibgan_plugin import presets
 from ibgan_plugin.vae import presets as vae_presets
+from tests.systems import SYSTEMS
 from zoo.config import resolve_config
 from zoo.registry import default_registry, resolve
 from zoo.specs import ModelSpec, Setting
@@ -108,7 +109,7 @@ def test_the_vaes_are_trained_as_in_the_study(model, weight, steps, dataset):
 
 def every_preset():
     registry = default_registry()
-    for name in ("gan", "infogan", "ibgan", "vae", "beta_vae", "factor_vae", "beta_tcvae"):
+    for name in SYSTEMS:
         for preset in resolve(registry.spec(ModelSpec, name).presets):
             yield name, preset
 
@@ -132,13 +133,13 @@ def test_a_reconstructor_that_shares_nothing_averages_both(preset):
 
 
 def test_each_of_the_seven_has_a_preset_for_each_dataset():
-    for model in ("gan", "infogan", "ibgan", "vae", "beta_vae", "factor_vae", "beta_tcvae"):
+    for model in SYSTEMS:
         assert set(DATASETS) <= {preset.name for name, preset in every_preset() if name == model}
 
 
 @pytest.mark.parametrize("dataset", ["color_dsprites_dlib", "noisy_dsprites"])
 def test_disentanglement_libs_sprites_train_as_the_coloured_ones(dataset):
-    for model in ("gan", "infogan", "ibgan", "vae", "beta_vae", "factor_vae", "beta_tcvae"):
+    for model in SYSTEMS:
         found, coloured = (resolved(model, name)[0] for name in (dataset, "color_dsprites"))
         assert {key: value for key, value in found.items() if not key.startswith("dataset.")} == coloured
 

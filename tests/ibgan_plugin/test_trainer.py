@@ -10,6 +10,7 @@ from torch import nn
 
 from ibgan_plugin.losses import GANLoss, IBGANLoss, InfoGANLoss
 from ibgan_plugin.trainer import instance_noise
+from tests.systems import ADVERSARIAL, SYSTEMS
 from zoo.config import RunConfig
 from zoo.errors import CheckpointError, UsageError
 from zoo.randomness import torch_stream
@@ -250,9 +251,7 @@ def test_a_players_update_improves_its_objective_and_its_own_terms(build, square
     """A small step down each gradient, on fixed images and draws; the terms one by one, weighed alone."""
     images = squares(8)
     for term, direction in {None: -1, **OWN_TERMS[name, player]}.items():
-        system = build(
-            name, trainer={"noise_start": 0.2} if player != "vae" and name in ("gan", "infogan", "ibgan") else {}
-        )
+        system = build(name, trainer={"noise_start": 0.2} if player != "vae" and name in ADVERSARIAL else {})
         system.train(images, 1)
         system.trainer.steps_done = 0
         total, terms = objective(system, images, player)
@@ -344,8 +343,7 @@ def settled(system):
 
 @pytest.mark.parametrize(
     ("system_name", "precision"),
-    [(name, "fp32") for name in ("gan", "infogan", "ibgan", "vae", "beta_vae", "factor_vae", "beta_tcvae")]
-    + [("ibgan", "bf16"), ("factor_vae", "bf16")],
+    [(name, "fp32") for name in SYSTEMS] + [("ibgan", "bf16"), ("factor_vae", "bf16")],
 )
 def test_six_steps_are_three_a_checkpoint_and_three(build, squares, system_name, precision, tmp_path):
     """Bit for bit, through the files of a real checkpoint, into a system with other initial weights."""

@@ -6,9 +6,7 @@ import pytest
 import torch
 
 import zoo
-
-ADVERSARIAL = ("gan", "infogan", "ibgan")
-VAES = ("vae", "beta_vae", "factor_vae", "beta_tcvae")
+from tests.systems import ADVERSARIAL, VAES
 
 # Narrow, hurried and without noise, for forty steps to show where they lead.
 HURRIED = {

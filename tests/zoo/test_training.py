@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import zoo
+from tests.processes import content, wait_for
 from zoo.errors import DataError, UsageError, ZooError
 from zoo.run import RunDirectory, find_checkpoint
 
@@ -122,11 +123,6 @@ def train(one_thread: None, small: dict[str, Any], drawn: Path) -> Callable[...,
     return call
 
 
-def content(run: Path, step: int) -> dict[str, bytes]:
-    folder = run / "checkpoints" / f"step-{step:08d}"
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
 def log(run: Path) -> list[dict[str, Any]]:
     """The log, but for the rates."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -223,14 +219,6 @@ def test_auto_is_the_precision_that_the_run_was_begun_with(train: Callable[..., 
 
 
 # Stopped by signals, in a process of its own.
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.processes import ZOO
 from tests.zoo.sweep.slurm_commands import install
 from tests.zoo.sweep.watching import kill_all
 from zoo.config import RunConfig
@@ -112,11 +112,10 @@ def sweep(drawn: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Pope
     started: list[subprocess.Popen[str]] = []
 
     def call(spec: Path, *words: str) -> subprocess.Popen[str]:
-        program = "import sys; from zoo.cli import main; main()"
         number = len(started)
         with (tmp_path / f"out{number}").open("w") as out, (tmp_path / f"err{number}").open("w") as err:
             process = subprocess.Popen(
-                [sys.executable, "-c", program, "sweep", str(spec), "--out", "sweep", *words],
+                [*ZOO, "sweep", str(spec), "--out", "sweep", *words],
                 cwd=tmp_path,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
                 stdout=out,

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import zoo
-from tests.zoo.sweep.watching import SECONDS, conducted, kill_all, saved, starts, wait_for
+from tests.processes import SECONDS, content, wait_for
+from tests.zoo.sweep.watching import conducted, kill_all, saved, starts
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.run import RunDirectory
@@ -24,11 +25,6 @@ from zoo.sweep.plan import Plan, SweepFolder
 pytest.importorskip("submitit")
 
 QUICK = {"mi_bounds": {"num": 50}}
-
-
-def content(run: Path) -> dict[str, bytes]:
-    """The bytes of all checkpoints of a run."""
-    return {str(f.relative_to(run)): f.read_bytes() for f in sorted((run / "checkpoints").rglob("*")) if f.is_file()}
 
 
 def touched(run: Path) -> dict[str, int]:
@@ -139,7 +135,7 @@ def test_a_dataset_that_is_missing_costs_its_runs_only(
 
 
 def test_a_run_that_another_program_has_is_waited_for(
-    one_thread: None, drawn: Path, plan: Callable[..., Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    one_thread: None, drawn: Path, plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import threading
 
@@ -152,14 +148,25 @@ def test_a_run_that_another_program_has_is_waited_for(
             held.set()
             release.wait(SECONDS)
 
+    told = []
+
+    def note(message: str) -> None:
+        told.append(message)
+        if message == f"{run.path} is being written by another process; waiting for it":
+            assert run.steps() == []
+            release.set()
+
+    monkeypatch.setattr("zoo.terminal.note", note)
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait(SECONDS)
-    threading.Timer(1.5, release.set).start()
-    found = conducted(wanted, tmp_path / "sweep", data_root=drawn)
-    holder.join()
+    assert held.wait(SECONDS)
+    try:
+        found = conducted(wanted, tmp_path / "sweep", data_root=drawn)
+        assert release.is_set(), told
+    finally:
+        release.set()
+        holder.join()
     assert [row.state for row in found.rows] == ["finished"]
-    assert "is being written by another process; waiting for it" in capsys.readouterr().err
 
 
 def test_a_measurement_leaves_rates_only(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.zoo.sweep.watching import SECONDS, conducted, saved, starts, wait_for
+from tests.exploding import Exploding
+from tests.processes import SECONDS, wait_for
+from tests.zoo.sweep.watching import conducted, saved, starts
 from zoo.errors import UsageError, ZooError
 from zoo.registry import default_registry
 from zoo.run import RunDirectory
@@ -112,16 +114,6 @@ def test_the_submission_to_slurm(
     }
 
 
-PICKLE = """
-import os, pickle, sys
-class Evil:
-    def __reduce__(self):
-        return (os.mkdir, (sys.argv[2],))
-with open(sys.argv[1], "wb") as file:
-    pickle.dump(Evil(), file)
-"""
-
-
 def test_a_folder_from_elsewhere_has_nothing_unpickled(
     slurm: Path, drawn: Path, plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +122,7 @@ def test_a_folder_from_elsewhere_has_nothing_unpickled(
     SweepFolder(out).write_plan(wanted)
     result = out / "jobs" / f"20260101-000000-{'0' * 16}" / "77" / "77_0_result.pkl"
     result.parent.mkdir(parents=True)
-    subprocess.run([sys.executable, "-c", PICKLE, str(result), str(tmp_path / "unpickled")], check=True)
+    result.write_bytes(pickle.dumps(Exploding(tmp_path / "unpickled")))
     entries = [[result.parent.parent.name, "77"], ["../../elsewhere", "77"], [result.parent.parent.name, "--all"], 3]
     named = {run.name: entry for run, entry in zip(wanted.runs, entries, strict=True)}
     monkeypatch.setattr("zoo.sweep.slurm._RESULT_MAY_LAG", 0.0)

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,6 @@ from zoo.registry import default_registry
 from zoo.run import RunDirectory
 from zoo.sweep.conduct import Conductor
 from zoo.sweep.plan import Plan, SweepFolder
-
-SECONDS = 180
 
 
 def conducted(plan: Plan, out: Path, **options: Any) -> Conductor:
@@ -36,15 +32,6 @@ def saved(run: Path) -> int:
 def starts(run: Path) -> list[str]:
     """The starts of a run, as its configuration has them."""
     return list(RunDirectory(run).config.made_by)
-
-
-def wait_for(what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until something is so; fail where it takes too long, or a process ends before."""
-    end = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < end
-        assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.05)
 
 
 def kill(pid: int) -> None:
