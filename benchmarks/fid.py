@@ -103,7 +103,7 @@ class Real:
 
 
 def peak_memory() -> float:
-    """The largest resident size of this process so far, in MB."""
+    """The largest resident size of this process so far, in MB: of a measurement after a larger one it says nothing."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

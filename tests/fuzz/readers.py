@@ -243,6 +243,14 @@ def read_progress(folder: Path) -> None:
     finished(run, 2, asked)
 
 
+def read_cost(folder: Path) -> None:
+    """What `zoo sweep --dry-run` reads of any run that it finds: nothing in one ends it."""
+    from zoo.run import RunDirectory
+    from zoo.sweep.cost import read
+
+    read(RunDirectory(folder))
+
+
 def read_converted(folder: Path) -> None:
     """`zoo convert checkpoint --to disentanglement_lib`."""
     from ibgan_plugin.adapters.disentanglement_lib_checkpoint import write_checkpoint
@@ -644,6 +652,7 @@ READERS = {
         Reader("plot", build_logs, read_plot, LOGS),
         Reader("report", build_logs, read_report, (*LOGS, "config.json")),
         Reader("sweep progress", build_run, read_progress, (*LOGS, STATE)),
+        Reader("sweep cost", build_run, read_cost, (*LOGS, "config.json")),
         Reader("convert to disentanglement_lib", build_run, read_converted, LOGS, names_file=False),
         Reader("owner", build_owner, read_owner, ("owner.json",)),
         Reader("sweep", build_sweep, read_sweep, ("sweep.toml",), names_file=False),
