@@ -13,11 +13,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import zoo
+from ibgan_plugin.adapters.dsprites import dsprites
+from ibgan_plugin.losses import IBGANLoss
+from ibgan_plugin.model import IBGAN
+from ibgan_plugin.trainer import AdversarialTrainer
+from zoo.device import Backend
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.run import RunDirectory, find_checkpoint
+from zoo.randomness import derived_seed
+from zoo.run import Checkpoint, RunDirectory, find_checkpoint
 
 IMAGES = "zoo.testing:tiny_images"
 
@@ -157,6 +165,25 @@ def test_a_seed_is_a_run(train: Callable[..., RunDirectory], trained: Path, tmp_
     assert content(same.path, 2) == content(trained, 2)  # however often it is saved, however long it goes on
     assert log(same.path) == log(trained)[:2]
     assert content(other.path, 2) != content(trained, 2)
+
+
+def test_which_draws_make_a_run(one_thread: None, drawn: Path, trained: Path) -> None:
+    """Two steps by hand: initial weights from the seed, each batch from (seed, step), and the seed for the trainer."""
+    run = RunDirectory(trained)
+    settings, backend, data = run.config.settings, Backend.choose("cpu", "fp32"), dsprites(drawn)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(3, "initial weights"))
+        model = IBGAN((64, 64, 1), **settings["model"])
+    backend.place(model)
+    trainer = AdversarialTrainer(model, IBGANLoss(**settings["loss"]), seed=3, backend=backend, **settings["trainer"])
+    for step in (1, 2):
+        stream = np.random.Generator(np.random.PCG64(derived_seed(3, "data", step)))
+        trainer.step(backend.images(data.images(stream.integers(0, 737_280, 8))))
+    checkpoint = Checkpoint.open(trained / "checkpoints" / "step-00000002")
+    for by_hand, file in ((model.state_dict(), "model.safetensors"), (trainer.state()[0], "trainer.safetensors")):
+        found = checkpoint.tensors(file)
+        assert found.keys() == by_hand.keys()
+        assert [name for name, tensor in by_hand.items() if not torch.equal(tensor, found[name])] == []
 
 
 def test_what_comes_from_a_configuration_says_so(cli: Callable[..., Any], trained: Path) -> None:
