@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,30 @@ def no_factors(data_root=None):
 
 def says_nothing(model, data, seed=0):
     return {"protocol": {}}
+
+class Clock:
+    now = 1_000.0
+    def monotonic(self):
+        return self.now
+
+CLOCK = Clock()
+
+class Paced:
+    done = 0
+    def __init__(self, model, loss, *, seed, backend):
+        pass
+    def step(self, images):
+        self.done += 1
+        CLOCK.now += 0.5 if self.done <= 2 else 0.125
+        return {"real": torch.tensor(0.5)}
+    def state(self):
+        return {}, {"done": self.done}
+    def load(self, tensors, values):
+        self.done = values["done"]
+
+def takes_a_minute(model, data, seed=0):
+    CLOCK.now += 60
+    return {"score": 0.5, "protocol": {}}
 
 SCORES = iter([0.1, 0.9, 0.4, 0.3, 0.9])
 def scores(model, data, seed=0):
@@ -429,6 +454,19 @@ def test_when_it_logs_and_saves(train: Callable[..., RunDirectory], tmp_path: Pa
     assert run.steps() == [4, 7]
     only = train(tmp_path / "only", IMAGES, steps=3, save_every=0)
     assert only.steps() == [3]
+
+
+def test_the_rate_is_of_the_training_since_the_last_line(
+    train: Callable[..., RunDirectory], misbehaving: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By a clock of the test's own: two steps of half a second each, then of an eighth, evaluations of a minute."""
+    monkeypatch.setattr("zoo.training.time", import_module("misbehaving").CLOCK)
+    options = {"log_every": 2, "trainer": "misbehaving:Paced"}
+    options |= {"eval_every": 2, "eval_metrics": ["misbehaving:takes_a_minute"]}
+    train(tmp_path / "run", IMAGES, steps=6, **options)
+    run = train(tmp_path / "run", IMAGES, resume=True, steps=9, **options)
+    rates = {line["step"]: line["steps_per_second"] for line in run.records("metrics.jsonl")}
+    assert rates == {2: 2.0, 4: 8.0, 6: 8.0, 8: 8.0, 9: 8.0}
 
 
 def test_evaluating_on_the_way_changes_nothing_and_a_failing_metric_costs_a_warning(
