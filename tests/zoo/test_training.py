@@ -469,6 +469,19 @@ def test_the_rate_is_of_the_training_since_the_last_line(
     assert rates == {2: 2.0, 4: 8.0, 6: 8.0, 8: 8.0, 9: 8.0}
 
 
+def test_evaluations_on_the_way_have_a_seed_that_every_metric_takes(
+    train: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    """NumPy's older generator, which the published metrics draw from, takes 32 bits; a run's seed may have 63."""
+    few = {"factorvae.votes": 5, "factorvae.samples_per_vote": 2}
+    seed, kept = 2**32 + 2**31 + 5, 2**31 + 5
+    run = train(tmp_path / "run", IMAGES, seed=seed, steps=1, eval_every=1, eval_metrics=["factorvae"], **few)
+    (record,) = run.records("evaluations.jsonl")
+    assert record["errors"] == {}
+    assert (record["seed"], record["metrics"]["factorvae"]["protocol"]["seed"]) == (kept, kept)
+    assert run.config.seed == seed
+
+
 def test_evaluating_on_the_way_changes_nothing_and_a_failing_metric_costs_a_warning(
     train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -504,6 +517,18 @@ def test_the_newest_and_the_best_checkpoints_are_kept(
     assert RunDirectory(tmp_path / "run").steps() == [4, 10], (
         "how many are kept may change; the first of equals is the best"
     )
+
+
+@pytest.mark.parametrize(("keep_best", "best"), [("", 6), ("mig", 6), ("fid", 4)])
+def test_the_best_is_by_the_metric_asked_for_in_its_direction(
+    train: Callable[..., RunDirectory], run_copy: Path, keep_best: str, best: int
+) -> None:
+    """Of an FID the lowest is the best; without a choice, it is the first metric that counts."""
+    for step, fid, mig in ((2, 90, 0.1), (4, 80, 0.2), (6, 95, 0.9)):
+        scores = {name: {"score": score, "protocol": {}} for name, score in (("fid", fid), ("mig", mig))}
+        RunDirectory(run_copy).append("evaluations.jsonl", {"step": step, "metrics": scores})
+    options = {"keep": 1, "keep_best": keep_best, "eval_metrics": ["mig", "fid"]}
+    assert train(run_copy, resume=True, seed=3, steps=7, **options).steps() == [best, 7]
 
 
 def test_a_metric_that_needs_what_the_dataset_lacks_is_refused_at_the_start(
