@@ -8,7 +8,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -272,6 +273,28 @@ def test_auto_is_the_precision_that_the_run_was_begun_with(train: Callable[..., 
     assert run.config.precision == "fp32"
     with pytest.raises(UsageError, match=r"^the run to resume has precision=fp32, not bf16; leave it out, or begin"):
         train(run_copy, resume=True, seed=3, steps=8, log_every=1, precision="bf16")
+
+
+def test_every_step_is_in_the_backends_exact_context(
+    train: Callable[..., RunDirectory], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What keeps TF32 out of fp32 on CUDA; nothing here needs a GPU."""
+    inside, seen, step = [], [], AdversarialTrainer.step
+
+    @contextmanager
+    def exact(backend: Backend) -> Iterator[None]:
+        inside.append(backend.precision)
+        yield
+        inside.clear()
+
+    def watched(trainer: AdversarialTrainer, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(list(inside))
+        return step(trainer, images)
+
+    monkeypatch.setattr(Backend, "exact", exact)
+    monkeypatch.setattr(AdversarialTrainer, "step", watched)
+    train(tmp_path / "run", IMAGES, steps=2)
+    assert (seen, inside) == ([["fp32"], ["fp32"]], [])
 
 
 # Stopped by signals, in a process of its own.
