@@ -421,6 +421,20 @@ def test_a_state_of_another_kind_is_refused_in_one_line(build, squares):
         build("ibgan").trainer.load(tensors, {})
 
 
+@pytest.mark.parametrize(
+    ("quantity", "value"), [("square_avg", math.nan), ("momentum_buffer", math.inf), ("step", math.nan), ("step", -1.0)]
+)
+def test_a_state_that_no_training_leaves_is_refused_in_one_line(build, squares, quantity, value):
+    system = build("ibgan")
+    system.train(squares(4), 1)
+    tensors, values = system.trainer.state()
+    name = f"{next(iter(tensors)).rpartition('/')[0]}/{quantity}"
+    tensors[name] = tensors[name].clone()
+    tensors[name].view(-1)[-1] = value
+    with pytest.raises(CheckpointError, match=f"^trainer state {name} holds numbers that no training leaves$"):
+        build("ibgan").trainer.load(tensors, values)
+
+
 def test_a_step_depends_on_nothing_but_seed_step_and_images(build, squares):
     """Not on the global random state, nor on what was generated or evaluated between steps."""
     images = squares(4)

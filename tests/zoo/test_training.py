@@ -25,7 +25,7 @@ from ibgan_plugin.losses import IBGANLoss
 from ibgan_plugin.model import IBGAN
 from ibgan_plugin.trainer import AdversarialTrainer
 from zoo.device import Backend
-from zoo.errors import DataError, UsageError, ZooError
+from zoo.errors import CheckpointError, DataError, UsageError, ZooError
 from zoo.randomness import derived_seed
 from zoo.run import Checkpoint, RunDirectory, find_checkpoint
 
@@ -679,3 +679,21 @@ def test_weights_of_another_model_are_refused(train: Callable[..., RunDirectory]
     shutil.copytree(other.path / "checkpoints" / "step-00000001", run_copy / "checkpoints" / "step-00000009")
     with pytest.raises(ZooError, match=r"step-00000009 holds another model's weights: .*expected .*\(and \d+ more\)"):
         train(run_copy, resume=True, seed=3, steps=10, log_every=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(
+    train: Callable[..., RunDirectory], run_copy: Path, value: float
+) -> None:
+    """A checkpoint that is whole, of whatever wrote it: its hashes are those of its files."""
+    run = RunDirectory(run_copy)
+    newest = run.newest()
+    assert newest is not None
+    weights = newest.weights()
+    weights["generator.0.weight"][0, 0] = value
+    run.save(6, weights, newest.tensors("trainer.safetensors"), newest.state["trainer"])
+    told = r"step-00000006 holds weights that are not finite: generator\.0\.weight$"
+    with pytest.raises(CheckpointError, match=told):
+        train(run_copy, resume=True, seed=3, steps=7)
+    with pytest.raises(CheckpointError, match=told):
+        zoo.load("ibgan", run_copy, device="cpu")
