@@ -98,3 +98,13 @@ def test_other_images_are_told_wherever_they_lie() -> None:
         assert f"before and '{len(other):,} with hash " in told
     del made_by["from step 1"]["images"]  # as runs were once written
     assert differences(made_by, backend, Images("here.npz", 1)) == []
+
+
+def test_images_that_differ_in_the_middle_are_told_too() -> None:
+    """What is hashed is spread over all: of 1,000 images, some in every 100, and whole."""
+    backend, images = Backend.choose("cpu", "fp32"), Images("here.npz", 0)
+    made_by = with_start({}, 1, backend, images)
+    for start in range(100, 900, 100):
+        other = Images("here.npz", 0)
+        other.pixels[start : start + 100, 2, 2] ^= 1
+        assert len(differences(made_by, backend, other)) == 1, start
