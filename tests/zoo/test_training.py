@@ -24,9 +24,12 @@ from ibgan_plugin.adapters.dsprites import dsprites
 from ibgan_plugin.losses import IBGANLoss
 from ibgan_plugin.model import IBGAN
 from ibgan_plugin.trainer import AdversarialTrainer
+from zoo.building import build_loss
+from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import CheckpointError, DataError, UsageError, ZooError
 from zoo.randomness import derived_seed
+from zoo.registry import default_registry
 from zoo.run import Checkpoint, RunDirectory, find_checkpoint
 
 IMAGES = "zoo.testing:tiny_images"
@@ -57,6 +60,10 @@ class Trainer(AdversarialTrainer):
         if self.steps_done >= int(os.environ.get("INFINITE_FROM", 10**9)):
             tensors["generator/0.0.weight/square_avg"] = torch.tensor([1.0, float("inf")])
         return tensors, values
+
+class Network(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(5, 5)
 
 def fails(model, data, seed=0):
     raise KeyError("lost")
@@ -210,6 +217,19 @@ def test_which_draws_make_a_run(one_thread: None, drawn: Path, trained: Path) ->
         found = checkpoint.tensors(file)
         assert found.keys() == by_hand.keys()
         assert [name for name, tensor in by_hand.items() if not torch.equal(tensor, found[name])] == []
+
+
+def test_which_draws_make_the_networks_of_a_loss(misbehaving: Path) -> None:
+    """A stream of the seed's own, so that a loss with networks changes nothing in the model's first weights."""
+    options = {"model": "ibgan", "dataset": "none", "trainer": "adversarial", "preset": "none", "steps": 1}
+    config = RunConfig.model_validate(options | {"loss": "misbehaving:Network", "seed": 3})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(3, "initial weights of the loss"))
+        expected = torch.nn.Linear(5, 5).weight
+    before = torch.get_rng_state()
+    loss = build_loss(default_registry(), config, Backend.choose("cpu", "fp32"))
+    assert torch.equal(loss.weight, expected)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_comes_from_a_configuration_says_so(cli: Callable[..., Any], trained: Path) -> None:
