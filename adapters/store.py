@@ -29,7 +29,7 @@ from zoo.untrusted_arrays import read_header, shown_shape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 1  # of the store; a store of another format is made anew
+FORMAT = 2  # of the store; a store of another format is made anew
 PREPARED = "prepared"  # the folder of the data root that all stores lie in, apart from what the user puts there
 ARRAY, RECORD = "images.npy", "record.json"
 SAMPLED_ROWS = 64
@@ -156,7 +156,8 @@ def write_header(file: Any, shape: tuple[int, ...]) -> None:
 
 def sampled_sha256(rows: NDArray[np.uint8]) -> str:
     """Return the SHA-256 over the first, the last and `SAMPLED_ROWS` scattered rows."""
-    scattered = np.arange(SAMPLED_ROWS, dtype=np.uint64) * 2_654_435_761 % len(rows)  # Knuth's multiplicative hash
+    hashed = np.arange(SAMPLED_ROWS, dtype=np.uint64) * 2_654_435_761 % 2**32  # Knuth's multiplicative hash
+    scattered = hashed * len(rows) >> 32  # its high bits: the low ones follow each other for some lengths
     digest = hashlib.sha256()
     for row in (0, *(int(row) for row in scattered), len(rows) - 1):
         digest.update(np.ascontiguousarray(rows[row]).data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,26 @@ def test_a_pickle_in_place_of_the_images_is_not_opened(tmp_path: Path) -> None:
     content = arrays() | {"imgs": np.array([{"a": "pickle"}], dtype=object)}
     with pytest.raises(DataError, match="imgs is a pickle, which is never opened"):
         read(write_npz(tmp_path / "file.npz", content))
+
+
+def test_a_file_that_was_replaced_has_another_identity(tmp_path: Path) -> None:
+    path = tmp_path / f"{official.STEM}.npz"
+    path.write_bytes(b"one")
+    status, before = path.stat(), official.identity(path)
+    assert before == official.identity(path)
+
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))  # as many bytes, written later
+    assert official.identity(path) != before
+
+    path.write_bytes(b"more")  # other bytes, and the time put back, as cp -p and rsync do
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert official.identity(path) != before
+
+    path.write_bytes(b"one")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert official.identity(path) == before
+    moved = path.rename(tmp_path / f"{official.STEM}.hdf5")
+    assert official.identity(moved) != before
 
 
 def test_files_are_found_where_people_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

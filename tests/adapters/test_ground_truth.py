@@ -106,6 +106,19 @@ def test_the_noise_of_an_image_is_a_function_of_seed_and_index(drawn: Path, targ
         data.images(np.array([len(data)]))
 
 
+@pytest.mark.parametrize(
+    ("noise_seed", "expected"),
+    [
+        (0, [[118, 209, 161, 249, 195, 248, 55, 208, 101], [183, 96, 46, 183, 210, 71, 23, 181, 138]]),
+        (1, [[37, 158, 180, 54, 24, 27, 61, 19, 94], [251, 16, 30, 94, 249, 205, 24, 38, 253]]),
+    ],
+)
+def test_the_noise_is_the_same_in_every_version(drawn: Path, noise_seed: int, expected: list[list[int]]) -> None:
+    """Scores on these images are of this noise, so a noise seed has to stay the same images."""
+    data = noisy_dsprites(drawn, noise_seed=noise_seed)
+    assert data.noise(np.array([1, 737_279]), 9).tolist() == expected
+
+
 def test_the_noise_of_images_is_spread_as_it_should_be(drawn: Path) -> None:
     indices = np.random.default_rng(1).integers(737_280, size=600)
     sprites = dsprites(drawn).images(indices)[..., 0] > 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import tarfile
 import zipfile
@@ -97,6 +98,25 @@ def test_the_identity_changes_with_the_content(tmp_path: Path) -> None:
     after = source(folder).identity(), source(archive).identity()
     assert before[0] != after[0]
     assert before[1] != after[1]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_the_identity_of_an_archive_is_its_place_size_and_time(tmp_path: Path, kind: str) -> None:
+    path = WRITERS[kind](tmp_path)
+    status, before = path.stat(), source(path).identity()
+
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))  # as many bytes, written later
+    assert source(path).identity() != before
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source(path).identity() == before
+
+    with path.open("ab") as file:  # more bytes, and the time put back, as cp -p and rsync do
+        file.write(b"\0")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source(path).identity() != before
+
+    (tmp_path / "elsewhere").mkdir()
+    assert source(WRITERS[kind](tmp_path / "elsewhere")).identity()["source"] != before["source"]
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "set/../../evil.png", "..\\evil.png", "C:\\evil.png"])

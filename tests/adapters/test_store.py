@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibgan_plugin.adapters.store import Made, Store, open_or_make
+from ibgan_plugin.adapters.store import Made, Store, adopt, open_or_make
 from zoo.errors import DataError, ZooError
 
 ROWS = np.random.default_rng(0).integers(256, size=(200, 3, 5), dtype=np.uint8)
@@ -17,6 +18,10 @@ SOURCE = {"source": "a test"}
 
 def made() -> Made:
     return Made(ROWS.shape, (ROWS[start : start + 64] for start in range(0, 200, 64)), {"more": 1})
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def never() -> Made:
@@ -30,6 +35,18 @@ def test_a_store_is_made_once_and_holds_what_was_written(tmp_path: Path) -> None
     assert store.record["more"] == 1
     assert not store.rows.flags.writeable
     np.testing.assert_array_equal(np.load(tmp_path / "s" / "images.npy"), ROWS)  # any reader of .npy opens it
+    assert store.record["sha256"] == sha256_of(tmp_path / "s" / "images.npy")
+
+
+def test_a_store_made_of_a_finished_file_says_its_hash(tmp_path: Path) -> None:
+    np.save(tmp_path / "finished.npy", ROWS)
+    expected = sha256_of(tmp_path / "finished.npy")
+    adopt(tmp_path / "s", tmp_path / "finished.npy", SOURCE, {"more": 1}, {"names.txt": "a\nb\n"})
+    store = open_or_make(tmp_path / "s", SOURCE, never)
+    np.testing.assert_array_equal(store.rows, ROWS)
+    assert store.record["sha256"] == expected == sha256_of(tmp_path / "s" / "images.npy")
+    assert (store.record["more"], (tmp_path / "s" / "names.txt").read_text()) == (1, "a\nb\n")
+    assert not (tmp_path / "finished.npy").exists()
 
 
 def truncate(folder: Path) -> None:
@@ -85,6 +102,19 @@ def test_a_damaged_store_is_noticed_and_made_again(
         Store(folder)
     np.testing.assert_array_equal(open_or_make(folder, SOURCE, made).rows, ROWS)
     assert "again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tenth", range(1, 9))
+def test_damage_in_the_middle_is_noticed_too(tmp_path: Path, tenth: int) -> None:
+    """The rows looked at are spread over all: of 200, some in every 20, and whole."""
+    open_or_make(tmp_path / "s", SOURCE, made)
+    path = tmp_path / "s" / "images.npy"
+    data = bytearray(path.read_bytes())
+    rows = np.frombuffer(data, np.uint8, offset=len(data) - ROWS.size).reshape(ROWS.shape)
+    rows[20 * tenth : 20 * tenth + 20, 1, 2] ^= 1  # the pixel in the middle
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="is damaged: sampled rows differ from its record"):
+        Store(tmp_path / "s")
 
 
 def test_a_store_made_from_something_else_is_made_again(tmp_path: Path) -> None:

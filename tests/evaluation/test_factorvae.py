@@ -174,7 +174,22 @@ def test_variances_of_a_sample_are_stated_and_use_its_draws(representation, data
     assert result["variances"] == pytest.approx(sample.var(axis=0).tolist(), rel=1e-12)
     assert result["protocol"]["variance_images"] == 100
     assert result["protocol"]["variance_over"] == "a sample with replacement"
-    assert factorvae(representation("identity"), data, votes=5)["protocol"]["variance_over"] == "the entire dataset"
+
+
+@pytest.mark.parametrize(
+    ("variance_images", "stated"),
+    [
+        (None, (360, "the entire dataset")),
+        (1_000, (360, "the entire dataset")),
+        (360, (360, "the entire dataset")),
+        (359, (359, "a sample with replacement")),
+    ],
+)
+def test_as_many_images_as_there_are_and_more_are_the_entire_dataset(representation, data, variance_images, stated):
+    result = factorvae(representation("identity"), data, votes=5, variance_images=variance_images)
+    assert (result["protocol"]["variance_images"], result["protocol"]["variance_over"]) == stated
+    every_value = np.stack([np.arange(size).var() for size in data.factor_sizes])
+    assert (result["variances"] == pytest.approx(every_value, rel=1e-12)) == (stated[0] == 360)
 
 
 def test_a_larger_dataset_gives_its_variances_by_a_stated_sample(representation, make_data, monkeypatch):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ibgan_plugin.evaluation import fid as module
-from ibgan_plugin.evaluation.fid import CHUNK, as_pixels, fid, real_draw
+from ibgan_plugin.evaluation.fid import CHUNK, as_pixels, describe_real, fid, real_draw
 from ibgan_plugin.evaluation.plugin import zoo_metrics
 from zoo import settings
 from zoo.errors import DataError, MetricError, SettingError, ZooError
@@ -277,6 +277,19 @@ def test_a_cache_of_anything_else_is_not_used(small, pictures, tmp_path, change)
             given |= change
     assert small(Painter(), other, **given)["real_side"] == "computed"
     assert small(Painter(), other, **given)["real_side"] == "cached"
+
+
+def test_images_that_differ_anywhere_in_the_draw_are_told_apart_and_others_are_not_looked_at(pictures) -> None:
+    """What is hashed is spread over the draw: of 400 images, some in every 40."""
+    drawn = np.arange(300, 700)
+    before = describe_real(pictures, drawn, "the last 400")["pixels_sha256"]
+    for start in range(340, 660, 40):
+        other = Pictures(pictures.pixels.copy())
+        other.pixels[start : start + 40, 8, 8, 1] ^= 1  # the pixel in the middle
+        assert describe_real(other, drawn, "the last 400")["pixels_sha256"] != before, start
+    other = Pictures(pictures.pixels.copy())
+    other.pixels[:300] ^= 1
+    assert describe_real(other, drawn, "the last 400")["pixels_sha256"] == before
 
 
 def test_a_cache_whose_record_differs_is_not_used_whatever_its_name(small, pictures, tmp_path) -> None:

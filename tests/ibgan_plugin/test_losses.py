@@ -42,6 +42,19 @@ def test_bce_against_torch_distributions_also_where_logits_saturate():
     torch.testing.assert_close(losses.loss_on_fakes(logits), fake)
 
 
+def test_terms_of_bf16_logits_are_computed_in_float32():
+    rough = torch.randn(64, 1, generator=torch.Generator().manual_seed(0)).bfloat16()
+    targets = torch.linspace(0.7, 1.2, 64)[:, None]
+    for term in (
+        losses.loss_on_fakes,
+        losses.non_saturating_loss,
+        lambda logits: losses.loss_on_reals(logits, targets),
+    ):
+        found = term(rough)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, term(rough.float()))
+
+
 def test_kl_is_the_closed_form():
     mu, logvar = torch.randn(5, 3), torch.randn(5, 3)
     expected = kl_divergence(Normal(mu, (0.5 * logvar).exp()), Normal(0.0, 1.0))

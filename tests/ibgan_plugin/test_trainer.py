@@ -150,6 +150,23 @@ def test_whose_images_q_averages_is_a_setting_and_trains_nothing(build, squares,
     assert all((name.startswith("reconstructor.") and "running" in name) or "batches" in name for name in differ)
 
 
+def test_a_step_in_bf16_multiplies_in_it_and_keeps_all_else_in_float32(build, squares, system_name):
+    """The terms, the weights, and what the optimisers gather; and the terms are those of fp32, within 5 %."""
+    convolutions, terms = {}, {}
+    for precision in ("fp32", "bf16"):
+        system = build(system_name, precision=precision)
+        seen = convolutions[precision] = set()
+        for module in system.model.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                module.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.add(output.dtype))
+        (terms[precision],) = system.train(squares(4), 1)
+    assert convolutions == {"fp32": {torch.float32}, "bf16": {torch.bfloat16}}
+    kept = terms["bf16"] | dict(system.model.named_parameters()) | system.trainer.state()[0]
+    assert [name for name, tensor in kept.items() if tensor.dtype != torch.float32] == []
+    for name, value in terms["fp32"].items():
+        torch.testing.assert_close(terms["bf16"][name], value, rtol=0.05, atol=1e-4, msg=lambda m, n=name: f"{n} {m}")
+
+
 def test_instance_noise_falls_linearly_and_stays_at_its_end(build):
     paper = build("ibgan", trainer={"noise_start": 1.0, "noise_end": 0.0, "noise_steps": 100_000}).trainer
     steps = (1, 25_001, 50_001, 100_001, 150_000)
@@ -400,6 +417,20 @@ def test_a_state_of_another_kind_is_refused_in_one_line(build, squares):
         build("ibgan").trainer.load({n: t for n, t in tensors.items() if not n.startswith(lost)}, values)
     with pytest.raises(CheckpointError, match="steps_done"):
         build("ibgan").trainer.load(tensors, {})
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"), [("square_avg", math.nan), ("momentum_buffer", math.inf), ("step", math.nan), ("step", -1.0)]
+)
+def test_a_state_that_no_training_leaves_is_refused_in_one_line(build, squares, quantity, value):
+    system = build("ibgan")
+    system.train(squares(4), 1)
+    tensors, values = system.trainer.state()
+    name = f"{next(iter(tensors)).rpartition('/')[0]}/{quantity}"
+    tensors[name] = tensors[name].clone()
+    tensors[name].view(-1)[-1] = value
+    with pytest.raises(CheckpointError, match=f"^trainer state {name} holds numbers that no training leaves$"):
+        build("ibgan").trainer.load(tensors, values)
 
 
 def test_a_step_depends_on_nothing_but_seed_step_and_images(build, squares):

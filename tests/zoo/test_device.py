@@ -18,9 +18,55 @@ CPU = Backend.choose("cpu", "fp32")
 def test_what_is_asked_for_is_chosen() -> None:
     assert (CPU.device, CPU.precision, str(CPU)) == (torch.device("cpu"), "fp32", "cpu, fp32")
     assert Backend.choose("cpu", "bf16").precision == "bf16"
-    auto = Backend.choose()
-    assert auto.precision in ("fp32", "bf16")
-    assert auto.device.type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize(("cuda", "mps", "chosen"), [(1, 1, "cuda"), (1, 0, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
+def test_auto_is_the_fastest_device_there_is(monkeypatch: pytest.MonkeyPatch, cuda: int, mps: int, chosen: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    assert Backend.choose(precision="fp32").device == torch.device(chosen)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "bf16"),
+        ({"amx_bf16": True}, "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx512": True}, "fp32"),
+        ({}, "fp32"),
+    ],
+)
+def test_auto_on_a_processor_is_bf16_where_it_multiplies_that(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert Backend.choose("cpu").precision == precision
+
+
+@pytest.mark.parametrize(("multiplies", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_auto_on_a_processor_with_an_older_torch(
+    monkeypatch: pytest.MonkeyPatch, multiplies: bool, precision: str
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: multiplies, raising=False)
+    assert Backend.choose("cpu").precision == precision
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((8, 9), "bf16"), ((9, 0), "bf16")]
+)
+def test_auto_on_cuda_is_bf16_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert Backend.choose() == Backend(torch.device("cuda"), precision)
+
+
+def test_auto_on_an_apple_gpu_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert Backend.choose() == Backend(torch.device("mps"), "fp32")
 
 
 @pytest.mark.parametrize("device", ["tpu", "", "cuda:99", "cpu:cpu", "meta", "xpu"])

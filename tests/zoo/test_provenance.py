@@ -112,3 +112,13 @@ def test_what_is_no_start_is_left_out() -> None:
     good = {"machine": "here"}
     strange = {"from step 1": "x", "from step x": {}, "from step ": {}, "imported at step 4": {}, "from step ²": {}}
     assert starts({**strange, "from step 5": good, "from step 20": {}}) == {5: good, 20: {}}
+
+
+def test_images_that_differ_in_the_middle_are_told_too() -> None:
+    """What is hashed is spread over all: of 1,000 images, some in every 100, and whole."""
+    backend, images = Backend.choose("cpu", "fp32"), Images("here.npz", 0)
+    made_by = with_start({}, 1, backend, images)
+    for start in range(100, 900, 100):
+        other = Images("here.npz", 0)
+        other.pixels[start : start + 100, 2, 2] ^= 1
+        assert len(differences(made_by, backend, other)) == 1, start

@@ -8,16 +8,30 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import zoo
+from ibgan_plugin.adapters.dsprites import dsprites
+from ibgan_plugin.losses import IBGANLoss
+from ibgan_plugin.model import IBGAN
+from ibgan_plugin.trainer import AdversarialTrainer
 from tests.processes import content, wait_for
-from zoo.errors import DataError, UsageError, ZooError
+from zoo.building import build_loss
+from zoo.checkpoint import Checkpoint
+from zoo.config import RunConfig
+from zoo.device import Backend
+from zoo.errors import CheckpointError, DataError, UsageError, ZooError
+from zoo.randomness import derived_seed
+from zoo.registry import default_registry
 from zoo.run import RunDirectory, find_checkpoint
 
 IMAGES = "zoo.testing:tiny_images"
@@ -48,6 +62,10 @@ class Trainer(AdversarialTrainer):
         if self.steps_done >= int(os.environ.get("INFINITE_FROM", 10**9)):
             tensors["generator/0.0.weight/square_avg"] = torch.tensor([1.0, float("inf")])
         return tensors, values
+
+class Network(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(5, 5)
 
 def fails(model, data, seed=0):
     raise KeyError("lost")
@@ -95,6 +113,30 @@ def no_factors(data_root=None):
 
 def says_nothing(model, data, seed=0):
     return {"protocol": {}}
+
+class Clock:
+    now = 1_000.0
+    def monotonic(self):
+        return self.now
+
+CLOCK = Clock()
+
+class Paced:
+    done = 0
+    def __init__(self, model, loss, *, seed, backend):
+        pass
+    def step(self, images):
+        self.done += 1
+        CLOCK.now += 0.5 if self.done <= 2 else 0.125
+        return {"real": torch.tensor(0.5)}
+    def state(self):
+        return {}, {"done": self.done}
+    def load(self, tensors, values):
+        self.done = values["done"]
+
+def takes_a_minute(model, data, seed=0):
+    CLOCK.now += 60
+    return {"score": 0.5, "protocol": {}}
 
 SCORES = iter([0.1, 0.9, 0.4, 0.3, 0.9])
 def scores(model, data, seed=0):
@@ -153,6 +195,38 @@ def test_a_seed_is_a_run(train: Callable[..., RunDirectory], trained: Path, tmp_
     assert content(same.path, 2) == content(trained, 2)  # however often it is saved, however long it goes on
     assert log(same.path) == log(trained)[:2]
     assert content(other.path, 2) != content(trained, 2)
+
+
+def test_which_draws_make_a_run(one_thread: None, drawn: Path, trained: Path) -> None:
+    """Two steps by hand: initial weights from the seed, each batch from (seed, step), and the seed for the trainer."""
+    run = RunDirectory(trained)
+    settings, backend, data = run.config.settings, Backend.choose("cpu", "fp32"), dsprites(drawn)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(3, "initial weights"))
+        model = IBGAN((64, 64, 1), **settings["model"])
+    backend.place(model)
+    trainer = AdversarialTrainer(model, IBGANLoss(**settings["loss"]), seed=3, backend=backend, **settings["trainer"])
+    for step in (1, 2):
+        stream = np.random.Generator(np.random.PCG64(derived_seed(3, "data", step)))
+        trainer.step(backend.images(data.images(stream.integers(0, 737_280, 8))))
+    checkpoint = Checkpoint.open(trained / "checkpoints" / "step-00000002")
+    for by_hand, file in ((model.state_dict(), "model.safetensors"), (trainer.state()[0], "trainer.safetensors")):
+        found = checkpoint.tensors(file)
+        assert found.keys() == by_hand.keys()
+        assert [name for name, tensor in by_hand.items() if not torch.equal(tensor, found[name])] == []
+
+
+def test_which_draws_make_the_networks_of_a_loss(misbehaving: Path) -> None:
+    """A stream of the seed's own, so that a loss with networks changes nothing in the model's first weights."""
+    options = {"model": "ibgan", "dataset": "none", "trainer": "adversarial", "preset": "none", "steps": 1}
+    config = RunConfig.model_validate(options | {"loss": "misbehaving:Network", "seed": 3})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(3, "initial weights of the loss"))
+        expected = torch.nn.Linear(5, 5).weight
+    before = torch.get_rng_state()
+    loss = build_loss(default_registry(), config, Backend.choose("cpu", "fp32"))
+    assert torch.equal(loss.weight, expected)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_comes_from_a_configuration_says_so(cli: Callable[..., Any], trained: Path) -> None:
@@ -216,6 +290,28 @@ def test_auto_is_the_precision_that_the_run_was_begun_with(train: Callable[..., 
     assert run.config.precision == "fp32"
     with pytest.raises(UsageError, match=r"^the run to resume has precision=fp32, not bf16; leave it out, or begin"):
         train(run_copy, resume=True, seed=3, steps=8, log_every=1, precision="bf16")
+
+
+def test_every_step_is_in_the_backends_exact_context(
+    train: Callable[..., RunDirectory], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What keeps TF32 out of fp32 on CUDA; nothing here needs a GPU."""
+    inside, seen, step = [], [], AdversarialTrainer.step
+
+    @contextmanager
+    def exact(backend: Backend) -> Iterator[None]:
+        inside.append(backend.precision)
+        yield
+        inside.clear()
+
+    def watched(trainer: AdversarialTrainer, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(list(inside))
+        return step(trainer, images)
+
+    monkeypatch.setattr(Backend, "exact", exact)
+    monkeypatch.setattr(AdversarialTrainer, "step", watched)
+    train(tmp_path / "run", IMAGES, steps=2)
+    assert (seen, inside) == ([["fp32"], ["fp32"]], [])
 
 
 # Stopped by signals, in a process of its own.
@@ -392,6 +488,32 @@ def test_when_it_logs_and_saves(train: Callable[..., RunDirectory], tmp_path: Pa
     assert only.steps() == [3]
 
 
+def test_the_rate_is_of_the_training_since_the_last_line(
+    train: Callable[..., RunDirectory], misbehaving: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By a clock of the test's own: two steps of half a second each, then of an eighth, evaluations of a minute."""
+    monkeypatch.setattr("zoo.training.time", import_module("misbehaving").CLOCK)
+    options = {"log_every": 2, "trainer": "misbehaving:Paced"}
+    options |= {"eval_every": 2, "eval_metrics": ["misbehaving:takes_a_minute"]}
+    train(tmp_path / "run", IMAGES, steps=6, **options)
+    run = train(tmp_path / "run", IMAGES, resume=True, steps=9, **options)
+    rates = {line["step"]: line["steps_per_second"] for line in run.records("metrics.jsonl")}
+    assert rates == {2: 2.0, 4: 8.0, 6: 8.0, 8: 8.0, 9: 8.0}
+
+
+def test_evaluations_on_the_way_have_a_seed_that_every_metric_takes(
+    train: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    """NumPy's older generator, which the published metrics draw from, takes 32 bits; a run's seed may have 63."""
+    few = {"factorvae.votes": 5, "factorvae.samples_per_vote": 2}
+    seed, kept = 2**32 + 2**31 + 5, 2**31 + 5
+    run = train(tmp_path / "run", IMAGES, seed=seed, steps=1, eval_every=1, eval_metrics=["factorvae"], **few)
+    (record,) = run.records("evaluations.jsonl")
+    assert record["errors"] == {}
+    assert (record["seed"], record["metrics"]["factorvae"]["protocol"]["seed"]) == (kept, kept)
+    assert run.config.seed == seed
+
+
 def test_evaluating_on_the_way_changes_nothing_and_a_failing_metric_costs_a_warning(
     train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -427,6 +549,18 @@ def test_the_newest_and_the_best_checkpoints_are_kept(
     assert RunDirectory(tmp_path / "run").steps() == [4, 10], (
         "how many are kept may change; the first of equals is the best"
     )
+
+
+@pytest.mark.parametrize(("keep_best", "best"), [("", 6), ("mig", 6), ("fid", 4)])
+def test_the_best_is_by_the_metric_asked_for_in_its_direction(
+    train: Callable[..., RunDirectory], run_copy: Path, keep_best: str, best: int
+) -> None:
+    """Of an FID the lowest is the best; without a choice, it is the first metric that counts."""
+    for step, fid, mig in ((2, 90, 0.1), (4, 80, 0.2), (6, 95, 0.9)):
+        scores = {name: {"score": score, "protocol": {}} for name, score in (("fid", fid), ("mig", mig))}
+        RunDirectory(run_copy).append("evaluations.jsonl", {"step": step, "metrics": scores})
+    options = {"keep": 1, "keep_best": keep_best, "eval_metrics": ["mig", "fid"]}
+    assert train(run_copy, resume=True, seed=3, steps=7, **options).steps() == [best, 7]
 
 
 def test_a_metric_that_needs_what_the_dataset_lacks_is_refused_at_the_start(
@@ -554,3 +688,21 @@ def test_weights_of_another_model_are_refused(train: Callable[..., RunDirectory]
     shutil.copytree(other.path / "checkpoints" / "step-00000001", run_copy / "checkpoints" / "step-00000009")
     with pytest.raises(ZooError, match=r"step-00000009 holds another model's weights: .*expected .*\(and \d+ more\)"):
         train(run_copy, resume=True, seed=3, steps=10, log_every=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(
+    train: Callable[..., RunDirectory], run_copy: Path, value: float
+) -> None:
+    """A checkpoint that is whole, of whatever wrote it: its hashes are those of its files."""
+    run = RunDirectory(run_copy)
+    newest = run.newest()
+    assert newest is not None
+    weights = newest.weights()
+    weights["generator.0.weight"][0, 0] = value
+    run.save(6, weights, newest.tensors("trainer.safetensors"), newest.state["trainer"])
+    told = r"step-00000006 holds weights that are not finite: generator\.0\.weight$"
+    with pytest.raises(CheckpointError, match=told):
+        train(run_copy, resume=True, seed=3, steps=7)
+    with pytest.raises(CheckpointError, match=told):
+        zoo.load("ibgan", run_copy, device="cpu")

@@ -54,6 +54,19 @@ def test_reconstruction_against_torch_distributions_for_saturated_logits():
     torch.testing.assert_close(losses.reconstruction(images, logits), expected)
 
 
+def test_terms_of_bf16_logits_are_computed_in_float32():
+    rough = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
+    images = torch.rand(64, 2, generator=torch.Generator().manual_seed(1))
+    for term in (
+        losses.density_ratio,
+        lambda logits: losses.recognises(logits, losses.CODE),
+        lambda logits: losses.reconstruction(images, logits),
+    ):
+        found = term(rough)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, term(rough.float()))
+
+
 def test_terms_of_the_vae():
     outputs = coded()
     terms = VAELoss().terms(outputs)
