@@ -59,7 +59,7 @@ def test_terms_of_bf16_logits_are_computed_in_float32():
     images = torch.rand(64, 2, generator=torch.Generator().manual_seed(1))
     for term in (
         losses.density_ratio,
-        lambda logits: losses.recognises(logits, losses.CODE),
+        lambda logits: losses.cross_entropy_with(logits, losses.CODE),
         lambda logits: losses.reconstruction(images, logits),
     ):
         found = term(rough)
