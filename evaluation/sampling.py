@@ -44,8 +44,8 @@ def factor_sizes(data: Dataset, metric: str) -> tuple[int, ...]:
 def dataset_size(data: Dataset, metric: str) -> int:
     """The number of its images, every combination of factors once where it has no length; MetricError without both."""
     sizes = getattr(data, "factor_sizes", None)
-    if not hasattr(data, "__len__") and sizes:
-        return math.prod(sizes)
+    if not hasattr(data, "__len__") and sizes is not None and len(sizes):
+        return math.prod(map(int, sizes))
     if not hasattr(data, "__len__"):
         raise MetricError(
             f"{metric} needs to know how many images dataset {dataset_name(data)!r} has; give it a method __len__"

@@ -32,7 +32,7 @@ from zoo.building import build_loss, build_model, build_trainer
 from zoo.device import Backend
 from zoo.errors import CheckpointError, SettingError, UsageError
 from zoo.registry import default_registry
-from zoo.run import find_checkpoint
+from zoo.run import RunDirectory, find_checkpoint
 
 SMALL = {"z_dim": 6, "r_dim": 3, "ngf": 4, "ndf": 4}
 BOTH = pytest.mark.parametrize("file", ["model.py", "model2.py"])
@@ -268,7 +268,7 @@ def test_what_the_optimisers_gathered_goes_to_the_same_parameters(tmp_path: Path
             state["momentum_buffer"].fill_(-numbers[parameter])
     weights, gathered = tensors_of(imported(theirs.saved(tmp_path / "1"), tmp_path / "run"))
 
-    registry, config = default_registry(), find_checkpoint(tmp_path / "run").run.config
+    registry, config = default_registry(), RunDirectory(tmp_path / "run").config
     model = build_model(registry, config, Backend.choose("cpu", "fp32"))
     trainer = build_trainer(registry, config, model, build_loss(registry, config, Backend.choose("cpu", "fp32")), None)
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -293,10 +293,10 @@ def test_the_next_step_is_the_same(tmp_path: Path, file: str, old: bool, monkeyp
     path = written_by_old_torch(theirs, tmp_path / "3") if old else theirs.saved(tmp_path / "3")
     checkpoint = find_checkpoint(imported(path, tmp_path / "run"))
     registry, backend = default_registry(), Backend.choose("cpu", "fp32")
-    settings = copy.deepcopy(checkpoint.run.config.settings)
+    settings = copy.deepcopy(RunDirectory.of(checkpoint).config.settings)
     settings["trainer"] |= {"noise_start": 0.0, "noise_end": 0.0, "label_smoothing": False}
     settings["loss"] |= {"gamma": 1.0, "beta": 0.141}
-    config = checkpoint.run.config.model_copy(update={"settings": settings})
+    config = RunDirectory.of(checkpoint).config.model_copy(update={"settings": settings})
     model = build_model(registry, config, backend)
     model.load_state_dict(checkpoint.tensors("model.safetensors"))
     trainer = build_trainer(registry, config, model, build_loss(registry, config, backend), backend)
@@ -354,7 +354,7 @@ def written_by_old_torch(theirs: Theirs, path: Path) -> Path:
 
 def test_the_run_says_where_each_value_is_from(tmp_path: Path) -> None:
     path = Theirs("model.py").trained().saved(tmp_path / "150000", iter=150_000)
-    run = find_checkpoint(imported(path, tmp_path / "run")).run
+    run = RunDirectory(imported(path, tmp_path / "run"))
     assert run.steps() == [150_000]
     config = run.config
     assert (config.model, config.dataset, config.preset) == ("ibgan", "dsprites", "dsprites")
@@ -376,7 +376,7 @@ def test_the_run_says_where_each_value_is_from(tmp_path: Path) -> None:
 
 def test_the_second_model_is_table_4(tmp_path: Path) -> None:
     path = Theirs("model2.py", nc=3, z_dim=64, r_dim=15).trained().saved(tmp_path / "20000")
-    config = find_checkpoint(imported(path, tmp_path / "run")).run.config
+    config = RunDirectory(imported(path, tmp_path / "run")).config
     assert config.dataset == config.preset == "celeba"
     assert (config.settings["model"]["variant"], config.settings["model"]["share_front"]) == ("table4", True)
     assert config.settings["trainer"]["noise_end"] == 0.01  # Table 7: solver2.py takes it from the command line
@@ -405,7 +405,7 @@ def test_the_dataset_is_the_one_their_solvers_set_such_sizes_for(
 
 def test_another_dataset_can_be_named(tmp_path: Path) -> None:
     path = Theirs("model.py", nc=3).saved(tmp_path / "0")
-    config = find_checkpoint(imported(path, tmp_path / "run", dataset="color_dsprites_dlib")).run.config
+    config = RunDirectory(imported(path, tmp_path / "run", dataset="color_dsprites_dlib")).config
     assert config.dataset == "color_dsprites_dlib"
     assert config.preset == "color_dsprites"  # which serves that dataset too
     assert config.settings["model"]["ngf"] == 4
@@ -418,7 +418,7 @@ def test_the_weights_of_the_loss_can_be_given(tmp_path: Path) -> None:
     path = Theirs("model.py").saved(tmp_path / "0")
     words = ["convert", "checkpoint", str(path), "--from", "ibgan_authors", "--out", str(tmp_path / "run")]
     assert zoo.cli.run([*words, "--set", "beta=0.212", "--set", "gamma=2"]) == 0
-    config = find_checkpoint(tmp_path / "run").run.config
+    config = RunDirectory(tmp_path / "run").config
     assert (config.settings["loss"]["beta"], config.settings["loss"]["gamma"]) == (0.212, 2.0)
     assert (config.sources["loss.beta"], config.dataset) == ("command line", "dsprites")
     with pytest.raises(SettingError, match=r"loss.beta=-1.*greater than or equal to 0"):
@@ -519,7 +519,7 @@ def test_training_begins_with_fresh_optimisers_where_theirs_do_not_fit(
     assert why in told
     assert all((tensor == 0).all() for tensor in gathered.values())
     assert gathered
-    made_by = find_checkpoint(tmp_path / "run").run.config.made_by["imported at step 1"]
+    made_by = RunDirectory(tmp_path / "run").config.made_by["imported at step 1"]
     assert why in made_by["optimisers"]
 
 
@@ -529,7 +529,7 @@ def test_fresh_optimisers_are_what_rmsprop_begins_with(tmp_path: Path) -> None:
     del states["optim_states"]
     torch.save(states, tmp_path / "0")
     checkpoint = find_checkpoint(imported(tmp_path / "0", tmp_path / "run"))
-    registry, backend, config = default_registry(), Backend.choose("cpu", "fp32"), checkpoint.run.config
+    registry, backend, config = default_registry(), Backend.choose("cpu", "fp32"), RunDirectory.of(checkpoint).config
     results = []
     for load in (True, False):
         model = build_model(registry, config, backend)

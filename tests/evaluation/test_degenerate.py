@@ -130,11 +130,11 @@ def test_images_and_factors_are_all_that_a_data_set_needs(name, representation, 
     assert assert_sound(metric, representation("rotated"), bare, settings) == expected
 
 
-def test_the_entire_data_set_has_a_length(representation, data):
-    encoder = representation("identity")
-    with pytest.raises(MetricError, match="factorvae needs to know how many images dataset 'Bare' has; give it a met"):
-        factorvae(encoder, Bare(data))
-    assert encoder.encoded == 0
+def test_the_entire_data_set_has_a_length_or_it_is_that_of_its_factors(representation, data):
+    settings = {"votes": 20, "samples_per_vote": 10}
+    without, within = (factorvae(representation("identity"), one, **settings) for one in (Bare(data), data))
+    assert without.pop("factors") != within.pop("factors")  # which have no names there
+    assert without == within
 
 
 @pytest.mark.parametrize("sizes", [(), np.array([]), None])

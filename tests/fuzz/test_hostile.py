@@ -64,7 +64,7 @@ def sparse(path: Path) -> None:
 SINGLE = [
     (name, reader.files[0])
     for name, reader in READERS.items()
-    if reader.files and name not in ("owner", "preparation", "images")
+    if reader.files and name not in ("owner", "preparation", "images", "sweep cost")
 ]
 
 
