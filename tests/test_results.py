@@ -23,24 +23,58 @@ PRETRAINED = "results/pretrained-dsprites.jsonl"
 DEMO = "results/demo.jsonl"
 DATASETS = ("dsprites", "color_dsprites")
 PUBLISHED = next(spec.published for spec in zoo_metrics() if spec.name == "factorvae")  # the paper's Table 1
-CURVES = re.findall(r"^(\| \[\w+\]\((results/curve-.+?)\) \|.*)$", TEXT, re.MULTILINE)
+LOGGED = re.compile(r"\[I\^([UL]), nats\]\((results/log-.+?)\)")
+CURVE = re.compile(r"\[\w+\]\((results/curve-.+?)\)")
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+TABLES = re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE)
+ROWS_OF_TABLES = [(header, row) for header, _, *rows in (table.splitlines() for table in TABLES) for row in rows]
+# (file, {step: value as shown}) of every row of a table whose columns are steps.
+CURVES = [
+    (found[1], dict(zip(cells(header), cells(row), strict=True)))
+    for header, row in ROWS_OF_TABLES
+    if (found := CURVE.search(row))
+]
+LOGS = [
+    (found[2], {"U": "mi_upper", "L": "mi_lower"}[found[1]], dict(zip(cells(header), cells(row), strict=True)))
+    for header, row in ROWS_OF_TABLES
+    if (found := LOGGED.search(row))
+]
 
 
 def test_there_are_results() -> None:
     files = {path.relative_to(PAGE.parent).as_posix() for path in (PAGE.parent / "results").glob("*.jsonl")}
-    assert {TABLE, PRETRAINED, DEMO, *(file for _, file in CURVES), *(file for _, file, *_ in ROWS)} == files
+    assert {
+        TABLE,
+        PRETRAINED,
+        DEMO,
+        *(file for file, _ in CURVES),
+        *(file for file, *_ in LOGS),
+        *(file for _, file, *_ in ROWS),
+    } == files
 
 
-@pytest.mark.parametrize(("line", "file"), CURVES)
-def test_a_curve_is_what_its_file_says(line: str, file: str) -> None:
-    cells = [cell.strip() for cell in line.split("|")[3:9]]
+@pytest.mark.parametrize(("file", "shown"), CURVES)
+def test_a_curve_is_what_its_file_says(file: str, shown: dict[str, str]) -> None:
     records = map(json.loads, (PAGE.parent / file).read_text(encoding="utf-8").splitlines())
-    found = {record["step"]: record["metrics"]["factorvae"] for record in records}
-    for step, cell in zip(range(5000, 30_001, 5000), cells, strict=True):
-        if cell:
-            assert float(cell) == pytest.approx(found[step]["score"], abs=0.0006)
-            assert found[step]["protocol"]["votes"] == 800
-            assert found[step]["protocol"]["variance_images"] in (10_000, 737_280)
+    found = {f"{record['step']:,}": record["metrics"]["factorvae"] for record in records}
+    scores = {step: cell for step, cell in shown.items() if step[0].isdecimal() and cell}
+    assert scores
+    for step, cell in scores.items():
+        assert float(cell) == pytest.approx(found[step]["score"], abs=0.0006)
+        assert found[step]["protocol"]["votes"] == 800
+        assert found[step]["protocol"]["variance_images"] in (10_000, 737_280)
+
+
+@pytest.mark.parametrize(("file", "quantity", "shown"), LOGS)
+def test_what_was_logged_is_what_its_file_says(file: str, quantity: str, shown: dict[str, str]) -> None:
+    records = map(json.loads, (PAGE.parent / file).read_text(encoding="utf-8").splitlines())
+    found = {f"{record['step']:,}": f"{record[quantity]:.1f}" for record in records}
+    assert found == {step: cell for step, cell in shown.items() if step[0].isdecimal()}
 
 
 def test_other_metrics_are_what_the_files_say() -> None:
