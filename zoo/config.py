@@ -187,18 +187,18 @@ def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | N
     return named_like_it or presets.get(spec.default_preset)
 
 
-def _layers_of(config: RunConfig) -> dict[str, tuple[Any, str]]:
-    layers: dict[str, tuple[Any, str]] = {}
+Layers = dict[str, tuple[Any, str]]  # key -> (value, where it is from)
+Targets = dict[str, Any]  # part of a run, or name of a metric -> what takes its settings
+
+
+def _layers_of(config: RunConfig) -> Layers:
+    layers: Layers = {}
     for key in RUN_LEVEL:
         layers[key] = (getattr(config, key), config.sources.get(key, "default"))
     for part, values in config.settings.items():
         for name, value in values.items():
             layers[f"{part}.{name}"] = (value, config.sources.get(f"{part}.{name}", "default"))
     return layers
-
-
-Layers = dict[str, tuple[Any, str]]  # key -> (value, where it is from); a later one goes before an earlier one
-Targets = dict[str, Any]  # part of a run, or name of a metric -> what takes its settings
 
 
 def _checked(
@@ -260,12 +260,13 @@ def _refuse_strays(keys: Sequence[str], targets: Targets) -> None:
 
 def _metrics(registry: Registry, run: Layers, of_parts: Layers, typed_now: set[str]) -> Targets:
     """What takes the settings of the metrics that the run computes, or is given settings of."""
-    metrics = run.get("eval_metrics", (RunConfig.model_fields["eval_metrics"].default, "default"))
-    keep_best, eval_every = (run.get(key, (default, ""))[0] for key, default in (("keep_best", ""), ("eval_every", 0)))
-    if keep_best and keep_best not in metrics[0]:
-        raise SettingError(unknown("metric to keep the best by", str(keep_best), metrics[0]))
-    evaluates = str(eval_every) != "0" or metrics[1] != "default"
-    wanted = [name for name in metrics[0] if evaluates or any(_part(key) == name for key in of_parts)]
+    metrics, source = run.get("eval_metrics", (RunConfig.model_fields["eval_metrics"].default, "default"))
+    keep_best, _ = run.get("keep_best", ("", ""))
+    eval_every, _ = run.get("eval_every", (0, ""))
+    if keep_best and keep_best not in metrics:
+        raise SettingError(unknown("metric to keep the best by", str(keep_best), metrics))
+    evaluates = str(eval_every) != "0" or source != "default"
+    wanted = [name for name in metrics if evaluates or any(_part(key) == name for key in of_parts)]
     typed = "eval_metrics" in typed_now
     return {name: resolve(registry.spec(MetricSpec, name, typed=typed).target) for name in wanted}
 
