@@ -44,7 +44,7 @@ class Store:
         self.folder = Path(folder)
         self.record = _read_record(self.folder)
         self._mapped, self._start, self.rows = _map(self.folder / ARRAY, self.record)
-        if sampled_sha256(self.rows) != self.record["sampled_sha256"]:
+        if sampled_sha256(self.rows, self.record["format"]) != self.record["sampled_sha256"]:
             raise DataError(f"{self.folder / ARRAY} is damaged: sampled rows differ from its record")
 
     def __len__(self) -> int:
@@ -144,7 +144,7 @@ def _write_record(folder: Path, made_from: dict[str, Any], more: dict[str, Any],
         "made_from": made_from,
         **more,
         "sha256": sha256,
-        "sampled_sha256": sampled_sha256(rows),
+        "sampled_sha256": sampled_sha256(rows, FORMAT),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -154,10 +154,14 @@ def write_header(file: Any, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def sampled_sha256(rows: NDArray[np.uint8]) -> str:
-    """Return the SHA-256 over the first, the last and `SAMPLED_ROWS` scattered rows."""
-    hashed = np.arange(SAMPLED_ROWS, dtype=np.uint64) * 2_654_435_761 % 2**32  # Knuth's multiplicative hash
-    scattered = hashed * len(rows) >> 32  # its high bits: the low ones follow each other for some lengths
+def sampled_sha256(rows: NDArray[np.uint8], format: int) -> str:
+    """Return the SHA-256 over the first, the last and `SAMPLED_ROWS` scattered rows, as a store of that format has it.
+
+    In format 1 they may lie side by side; such stores are read, since what they were made from may be gone.
+    """
+    hashed = np.arange(SAMPLED_ROWS, dtype=np.uint64) * 2_654_435_761  # Knuth's multiplicative hash, of which the high
+    # bits count: the low ones follow each other for some lengths.
+    scattered = hashed % len(rows) if format == 1 else hashed % 2**32 * len(rows) >> 32
     digest = hashlib.sha256()
     for row in (0, *(int(row) for row in scattered), len(rows) - 1):
         digest.update(np.ascontiguousarray(rows[row]).data)
@@ -215,7 +219,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise DataError(f"{folder} holds no prepared data")
     record = read_json(path, DataError, links=False)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") not in (1, FORMAT):
         raise DataError(f"{path} is not the record of a store of format {FORMAT}")
     if missing := {"shape", "made_from", "sampled_sha256"} - record.keys():
         raise DataError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")

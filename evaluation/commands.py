@@ -19,6 +19,7 @@ from zoo.cli.options import (
 )
 from zoo.errors import UsageError
 from zoo.registry import default_registry
+from zoo.untrusted import exists
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: 
     from zoo.loading import load_checkpoint
 
     ending = out.suffix.lower()
-    if out.is_dir():
+    if exists(out) and out.is_dir():
         ending = ""
     if ending not in ("", *_PICTURES, *_DOCUMENTS):
         endings = ", ".join((*_PICTURES, *_DOCUMENTS))

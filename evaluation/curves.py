@@ -9,8 +9,8 @@ from ibgan_plugin.evaluation.legibility import COLOURS, DASHES, colour, dash, sp
 from ibgan_plugin.evaluation.logs import Log, Series, best, kl_series, read_log, scores, series
 from zoo import terminal
 from zoo.errors import CheckpointError, UsageError
-from zoo.evaluating import lower_is_better
 from zoo.registry import default_registry
+from zoo.scores import lower_is_better
 from zoo.untrusted import exists
 
 if TYPE_CHECKING:

@@ -110,10 +110,6 @@ class EncodedImages:
         return self.codes[indices if self._complete else np.searchsorted(self._indices, indices)]
 
 
-# The following are disentanglement_lib's draws. A dataset whose observations are random there has
-# `observe(indices, random_state)`: NHWC floats in [0, 1], drawn from the same generator right after the factors.
-
-
 def encode_batches(model: Encoder, batches: Iterable[NDArray[Any]], num_images: int, what: str) -> Codes:
     """Return the (num_images, D) codes of batches of (n, H, W, C) images, with progress. Raises as `encode_images`."""
     codes: Codes | None = None

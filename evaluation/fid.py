@@ -70,7 +70,8 @@ def fid(
     Args:
         model: anything with `generate(n, seed)` -> float32 (n, C, H, W) in [0, 1], C 1 or 3. A torch module does so in
             evaluation mode, and has its own mode back afterwards.
-        data: the real images: anything with `images(indices)` -> uint8 (n, H, W, C), C 1 or 3, and a length.
+        data: the real images: anything with `images(indices)` -> uint8 (n, H, W, C), C 1 or 3, and a
+            length or factors.
         seed: of the generated images.
         num_images: how many images are generated, and how many real ones are drawn (all, where there are fewer).
         inception_weights: the weights file; None looks in the data root, then where torch.hub keeps its downloads.
@@ -92,7 +93,7 @@ def fid(
         ZooError: no weights file, or a wrong one.
         DataError: `real_statistics` that are damaged or of another network.
         MetricError: images that are not finite, not in [0, 1] or of another shape, features that are not finite, or a
-            dataset without a length.
+            dataset with neither a length nor factors.
     """
     root = resolved(data_root)
     weights = read_weights(find_weights(inception_weights, root), allow_unverified=allow_unverified_weights, root=root)

@@ -63,6 +63,10 @@ def draw_factors(sizes: tuple[int, ...], num: int, rng: np.random.RandomState) -
     return np.stack([rng.randint(size, size=num) for size in sizes], axis=1).astype(np.int64, copy=False)
 
 
+# The following are disentanglement_lib's draws. A dataset whose observations are random there has
+# `observe(indices, random_state)`: NHWC floats in [0, 1], drawn from the same generator right after the factors.
+
+
 def draw_codes(
     model: Encoder,
     data: Dataset,

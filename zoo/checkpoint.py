@@ -139,7 +139,7 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _is_state(state: Any) -> bool:
-    """Whether a document is what `save` writes as state.json; its hash apart."""
+    """Whether a document is what `write` writes as state.json; its hash apart."""
     match state:
         case {"format": _, "step": int(step), "trainer": dict(), "files": dict(files), "sha256": _}:
             sound = type(step) is int and 0 <= step <= LARGEST_STEP

@@ -9,17 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import settings, terminal
-from zoo.errors import (
-    AmbiguousNameError,
-    DataError,
-    MetricError,
-    PluginError,
-    UnknownNameError,
-    UsageError,
-    ZooError,
-    described,
-    shown,
-)
+from zoo.errors import DataError, MetricError, PluginError, UsageError, ZooError, described, shown
 from zoo.loading import Loaded, load_checkpoint
 from zoo.provenance import images_used, starts
 from zoo.registry import Registry, resolve
@@ -79,7 +69,7 @@ def evaluate(
 
 
 class _NotHere:
-    """In the place of a dataset that cannot be opened; whatever is asked of it is the reason why."""
+    """In the place of a dataset that cannot be opened; whatever is asked of it is answered by the reason why."""
 
     def __init__(self, why: DataError) -> None:
         self.why = why
@@ -89,12 +79,21 @@ class _NotHere:
             raise AttributeError(name)
         raise self.why
 
+    def __len__(self) -> int:
+        raise self.why
+
 
 def _warn_of_other_images(loaded: Loaded, dataset: Any) -> None:
     """Say so where the images are not those that the model was last trained on: the scores are of these."""
     last = list(starts(loaded.config.made_by).values())[-1:]
-    before, now = last[0].get("images") if last else None, images_used(dataset)
-    if isinstance(before, str) and before != now:
+    before = last[0].get("images") if last else None
+    if not isinstance(before, str):
+        return
+    try:
+        now = images_used(dataset)
+    except Exception as error:  # whatever a dataset raises, it will cost the metrics that ask it, and these only
+        now = f"which cannot be read ({described(error)})"
+    if before != now:
         terminal.warn(
             f"{loaded.name} was trained on other images of {loaded.config.dataset}, {shown(before)}; the scores are "
             f"of those here, {now}"
@@ -172,26 +171,3 @@ def _result(result: Any) -> dict[str, Any]:
         raise MetricError(f"returned a score of type {type(score).__name__}, expected a number or None")
     json.dumps(result, allow_nan=False)
     return result
-
-
-def published(registry: Registry, metric: str, model: str, dataset: str) -> float | None:
-    """What the paper reports for this model and dataset, or None."""
-    spec = _spec(registry, metric)
-    return spec.published.get((model, dataset)) if spec else None
-
-
-def lower_is_better(registry: Registry, metric: str, *, typed: bool = False) -> bool:
-    """Which way a metric goes; one that no plugin here registers is taken to go up.
-
-    `typed` says that a person named the metric, perhaps by its import path.
-    """
-    spec = _spec(registry, metric, typed=typed)
-    return spec.lower_is_better if spec else False
-
-
-def _spec(registry: Registry, metric: str, *, typed: bool = False) -> MetricSpec | None:
-    """What is known of a metric that has scored already, perhaps elsewhere: nothing, where no plugin here has it."""
-    try:
-        return registry.spec(MetricSpec, metric, typed=typed)
-    except (UnknownNameError, AmbiguousNameError):
-        return None

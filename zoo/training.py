@@ -19,11 +19,12 @@ from zoo.building import build_dataset, build_loss, build_model, build_trainer, 
 from zoo.config import RunConfig
 from zoo.device import Backend
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.evaluating import lower_is_better, score
+from zoo.evaluating import score
 from zoo.provenance import differences, with_start
 from zoo.randomness import numpy_stream
 from zoo.registry import Registry
 from zoo.run import RunDirectory
+from zoo.scores import lower_is_better
 from zoo.signals import Interrupted, stopping
 from zoo.specs import MetricSpec, ModelSpec
 from zoo.untrusted import exists

@@ -111,9 +111,11 @@ def _half(name: str, tensor: Tensor) -> Tensor:
 
 
 def _portable(config: RunConfig) -> dict[str, Any]:
-    """The configuration; of what made the run, only the versions and the commit; of a path, only its last part."""
+    """The configuration; of what made the run, the versions, the commit and a hash of the images alone; of a path, only
+    its last part.
+    """
     made_by = {
-        start: {key: made.get(key) for key in ("versions", "commit")}
+        start: {key: made.get(key) for key in ("versions", "commit", "images")}
         for start, made in config.made_by.items()
         if isinstance(made, dict)
     }

@@ -10,8 +10,8 @@ from typing import Any
 from ibgan_plugin.evaluation.logs import best, read_log
 from ibgan_plugin.evaluation.logs import scores as scores_over_steps
 from ibgan_plugin.evaluation.paper.shipped import Reproduction
-from zoo.evaluating import lower_is_better, published
 from zoo.registry import Registry
+from zoo.scores import lower_is_better, published
 from zoo.sweep.plan import Plan, SweepFolder
 from zoo.sweep.progress import evaluations, saved_step
 from zoo.sweep.results import Results, as_published, number

@@ -22,9 +22,9 @@ from ibgan_plugin.evaluation.report.reading import Run
 from ibgan_plugin.evaluation.report.views import ModelPictures, Real, View
 from zoo import terminal
 from zoo.errors import UsageError, shown
-from zoo.evaluating import lower_is_better, published
 from zoo.files import writing
 from zoo.registry import Registry, default_registry
+from zoo.scores import lower_is_better, published
 
 
 def write_report(

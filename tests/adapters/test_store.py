@@ -49,6 +49,19 @@ def test_a_store_made_of_a_finished_file_says_its_hash(tmp_path: Path) -> None:
     assert not (tmp_path / "finished.npy").exists()
 
 
+def test_a_store_of_the_first_format_is_read(tmp_path: Path) -> None:
+    """What it was made from may be gone. Its sample was the hash's low bits."""
+    open_or_make(tmp_path / "s", SOURCE, made)
+    digest = hashlib.sha256()
+    for row in (0, *(k * 2_654_435_761 % 200 for k in range(64)), 199):
+        digest.update(ROWS[row].tobytes())
+    record = json.loads((tmp_path / "s" / "record.json").read_text())
+    assert record["format"] == 2
+    record |= {"format": 1, "sampled_sha256": digest.hexdigest()}
+    (tmp_path / "s" / "record.json").write_text(json.dumps(record))
+    np.testing.assert_array_equal(open_or_make(tmp_path / "s", SOURCE, never).rows, ROWS)
+
+
 def truncate(folder: Path) -> None:
     path = folder / "images.npy"
     path.write_bytes(path.read_bytes()[:-1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 
 import pytest
 from matplotlib.text import Text
@@ -166,3 +168,10 @@ def test_a_half_written_line_is_left_out(tmp_path):
 def test_a_folder_without_a_log_is_refused_in_one_line(tmp_path):
     with pytest.raises(UsageError, match=r"has no metrics\.jsonl"):
         plot_run(tmp_path)
+
+
+def test_drawing_curves_needs_no_torch():
+    program = "import sys, ibgan_plugin.evaluation.curves; print('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+    )

@@ -315,5 +315,18 @@ def test_scores_on_other_images_are_said_to_be(cli: Callable[..., Any], tmp_path
     assert "was trained on other images of image_folder, '8 with hash " in other.err
 
 
+def test_images_that_cannot_be_read_cost_the_metrics_that_ask_for_them(
+    run_copy: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: Any, indices: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("ibgan_plugin.adapters.dsprites.DSprites.images", broken)
+    found = zoo.evaluate("ibgan", run_copy, "mi_bounds,factorvae", settings=SETTINGS, data_root=drawn)
+    assert list(found["metrics"]) == ["mi_bounds"]
+    assert "the disk is gone" in found["errors"]["factorvae"]
+    assert "which cannot be read (OSError: the disk is gone)" in capsys.readouterr().err
+
+
 def test_a_run_directory_is_a_path(trained: Path) -> None:
     assert zoo.load("ibgan", RunDirectory(trained)).config.steps == 6

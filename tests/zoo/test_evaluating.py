@@ -13,9 +13,10 @@ from pydantic import PositiveInt
 
 from zoo import hookimpl
 from zoo.errors import AmbiguousNameError, MetricError, PluginError, SettingError, UnknownNameError, UsageError
-from zoo.evaluating import check_metrics, lower_is_better, published, score
+from zoo.evaluating import check_metrics, score
 from zoo.plugins import PluginManager
 from zoo.registry import Registry
+from zoo.scores import lower_is_better, published
 from zoo.specs import MetricSpec
 from zoo.testing import TinyImages
 
@@ -172,9 +173,12 @@ def test_what_is_wrong_shows_before_anything_is_computed(
     assert str(raised.value).startswith(told)
 
 
-def test_what_the_paper_reports(registry: Registry) -> None:
+def test_what_the_paper_reports(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     assert published(registry, "free", "ibgan", "dsprites") == 0.8
     assert published(registry, "free", "ibgan", "celeba") is None
+    spec = MetricSpec("s", "some_metrics:counts", published={("ibgan", "dsprites"): 0.8})
+    monkeypatch.setattr("some_metrics.SPEC", spec, raising=False)
+    assert published(registry, "some_metrics:SPEC", "ibgan", "dsprites", typed=True) == 0.8
 
 
 def test_which_way_a_metric_goes(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

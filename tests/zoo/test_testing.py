@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 import zoo
 from zoo import settings
+from zoo.device import evaluation_mode
 from zoo.registry import default_registry, resolve
 from zoo.specs import ModelSpec
 from zoo.testing import TinyImages, check_dataset, check_model, check_plugin
@@ -246,6 +248,41 @@ def test_a_defect_in_what_a_model_does(squares: Make, file: str, old: str, new: 
     message = found_in(squares(file, old, new))
     assert message.startswith("plugin 'zoo_squares.plugin' (not installed): model 'linear': ")
     assert told in message
+
+
+class Normalising(torch.nn.Module):
+    """A model whose first part is a BatchNorm, and what its methods do about the mode."""
+
+    def __init__(self, mode: Callable[[torch.nn.Module], AbstractContextManager[None]]) -> None:
+        super().__init__()
+        self.norm, self.mode = torch.nn.BatchNorm2d(1), mode
+
+    @torch.no_grad()
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        brighter_below = images * torch.linspace(0, 1, 16)[:, None]
+        with self.mode(self):
+            return self.norm(brighter_below).flatten(1)  # type: ignore[no-any-return]  # a Module's call
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(codes), 1, 16, 16), 0.5)
+
+    def generate(self, num: int, seed: int = 0) -> torch.Tensor:
+        return torch.rand((num, 1, 16, 16), generator=torch.Generator().manual_seed(seed))
+
+
+@contextmanager
+def whole_mode_back(module: torch.nn.Module) -> Iterator[None]:
+    module.eval()
+    yield
+    module.train()
+
+
+def test_the_mode_of_every_part_is_looked_at() -> None:
+    check_model(Normalising(evaluation_mode), (16, 16, 1))
+    with pytest.raises(AssertionError, match="does it run in evaluation mode"):
+        check_model(Normalising(lambda module: nullcontext()), (16, 16, 1))
+    with pytest.raises(AssertionError, match="a part of the module that was frozen in another mode"):
+        check_model(Normalising(whole_mode_back), (16, 16, 1))
 
 
 def test_the_cause_is_kept_for_the_traceback(squares: Make) -> None:

@@ -78,12 +78,12 @@ def evaluate(
 
 
 def _show(document: dict[str, Any]) -> None:
-    from zoo.evaluating import published
+    from zoo.scores import published
 
     registry = default_registry()
     rows = []
     for name, result in document["metrics"].items():
-        paper = published(registry, name, document["model"], document["dataset"])
+        paper = published(registry, name, document["model"], document["dataset"], typed=True)
         more = [f"{key} {_shown(value)}" for key, value in result.items() if _is_scalar(value) and key != "score"]
         more += [result["reason"]] if isinstance(result.get("reason"), str) else []
         rows.append([name, _shown(result["score"]), _shown(paper), ", ".join(more)])

@@ -156,7 +156,8 @@ def read(run: RunDirectory) -> Measured | None:
         if seconds is None or not isinstance(metrics, dict) or record.get("errors"):
             continue
         if is_own(record):
-            on_the_way.append(seconds)
+            if record["step"] >= first and set(metrics) == set(config.eval_metrics):  # before, it may have been others
+                on_the_way.append(seconds)
         elif len(metrics) == 1:
             (metric,) = metrics
             given = record.get("settings")
@@ -273,8 +274,10 @@ def to_measure(plan: Plan, found: Sequence[Cost]) -> list[PlannedRun]:
     kinds: list[tuple[Any, ...]] = []
     runs = []
     for cost in found:
-        if cost.training_seconds is None and _key(cost.run.config) not in kinds:
-            kinds.append(_key(cost.run.config))
+        config = cost.run.config
+        kind = (*_key(config), config.device, config.precision)
+        if cost.training_seconds is None and kind not in kinds:
+            kinds.append(kind)
             runs.append(cost.run)
     return runs
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.evaluating import published
 from zoo.files import write_json, writing
 from zoo.registry import Registry
+from zoo.scores import published
 from zoo.sweep.plan import Plan, PlannedRun, SweepFolder
 from zoo.sweep.progress import evaluations, saved_step
 

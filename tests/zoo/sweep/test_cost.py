@@ -173,6 +173,23 @@ def test_what_a_run_evaluates_on_the_way_costs_too(
     assert cost_of(other, tmp_path, half)[0].evaluation_seconds is None
 
 
+def test_evaluations_of_what_a_run_evaluated_before_do_not_count(
+    plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    """A resumed run may evaluate something else, or in another way, from its last start on."""
+    wanted = plan(steps=1_000, settings=TINY | {"eval_every": 400, "eval_metrics": ["mig"]})
+
+    def own(step: int, metric: str, seconds: float) -> dict[str, Any]:
+        result = {metric: {"score": 0.5, "protocol": {}}}
+        return {"step": step, "seed": 0, "metrics": result, "errors": {}, "seconds": seconds}
+
+    before = [own(200, "mig", 99.0), own(400, "mig", 99.0), own(500, "sap", 99.0)]
+    run = hand_made(
+        tmp_path / "other", wanted.runs[0].config, evaluations=[*before, own(600, "mig", 7.0)], made_by=made_by(401)
+    )
+    assert [cost.evaluation_seconds for cost in cost_of(wanted, tmp_path, run)] == [14.0]
+
+
 def test_a_run_at_its_last_step_that_owes_a_score_is_not_finished(
     plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path
 ) -> None:
