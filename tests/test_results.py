@@ -8,7 +8,10 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hidden_codes import correlations, hidden_codes, largest_spots
 
 from ibgan_plugin.evaluation.plugin import zoo_metrics
 
@@ -21,6 +24,8 @@ ROWS = ROW.findall(TEXT)
 TABLE = "results/table1-2000-steps.jsonl"
 PRETRAINED = "results/pretrained-dsprites.jsonl"
 DEMO = "results/demo.jsonl"
+HIDDEN = "results/hidden-codes.jsonl"
+PARTS = ("whole", "sprite", "background")
 DATASETS = ("dsprites", "color_dsprites")
 PUBLISHED = next(spec.published for spec in zoo_metrics() if spec.name == "factorvae")  # the paper's Table 1
 LOGGED = re.compile(r"\[I\^([UL]), nats\]\((results/log-.+?)\)")
@@ -52,6 +57,7 @@ def test_there_are_results() -> None:
         TABLE,
         PRETRAINED,
         DEMO,
+        HIDDEN,
         *(file for file, _ in CURVES),
         *(file for file, *_ in LOGS),
         *(file for _, file, *_ in ROWS),
@@ -141,3 +147,40 @@ def test_what_is_said_of_the_paper() -> None:
     gan, infogan, ibgan = (f"{PUBLISHED[model, 'dsprites']:.2f}" for model in ("gan", "infogan", "ibgan"))
     assert f"Of *gan* and *infogan* the paper reports {gan} and {infogan} at the end" in text
     assert f"the paper's is {ibgan})" in text
+
+
+def test_where_the_codes_are() -> None:
+    records = [json.loads(line) for line in (PAGE.parent / HIDDEN).read_text(encoding="utf-8").splitlines()]
+    section = TEXT.partition("## Where the codes are")[2].partition("\n## ")[0]
+    rows = [cells(line) for line in re.findall(r"^\| \w+ \| [\d,]+ \|.*", section, re.MULTILINE)]
+    assert len(rows) == len(records) >= 4
+    for (name, steps, shown), record in zip(rows, records, strict=True):
+        assert (name, steps) == (record["run"].partition(":")[0], f"{record['step']:,}")
+        active = {i: parts for i, (whole, *parts) in enumerate(zip(*map(record.get, PARTS), strict=True)) if whole}
+        assert {int(i): [float(a), float(b)] for i, a, b in re.findall(r"r(\d+) ([\d.]+) / ([\d.]+)", shown)} == active
+        assert min(record["whole"][i] for i in active) >= 0.97
+
+
+def test_the_codes_of_the_weights_that_ship_are_found_there_again() -> None:
+    (shown,) = [
+        record
+        for record in map(json.loads, (PAGE.parent / HIDDEN).read_text(encoding="utf-8").splitlines())
+        if record["run"] == "pretrained:dsprites"
+    ]
+    again = hidden_codes("pretrained:dsprites", shown["num"], shown["seed"])
+    for part in PARTS:
+        assert [r is None for r in again[part]] == [r is None for r in shown[part]]
+        known = [(a, b) for a, b in zip(again[part], shown[part], strict=True) if a is not None]
+        assert all(a == pytest.approx(b, abs=0.03) for a, b in known), part  # another processor rounds otherwise
+
+
+def test_a_code_is_found_in_the_part_that_it_was_put_into() -> None:
+    """A spot that moves, with dots far from it: the largest spot and two pixels around it are the sprite."""
+    images = torch.zeros(2, 1, 64, 64)
+    images[0, 0, 10:20, 30:35] = images[1, 0, 40:44, 5:9] = 1
+    images[0, 0, 60, 60] = images[1, 0, 2:4, 2] = 1
+    spots = largest_spots(images)
+    assert spots[0].sum() == 14 * 9 - 12 and spots[0, 8, 32] and not spots[0, 7, 32]  # a margin without its corners
+    assert spots[1, 42, 10] and not spots[1, 2, 2] and not spots[0, 60, 60]
+    read = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
+    assert correlations(np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]), read) == [1.0, None]
