@@ -115,7 +115,7 @@ def _portable(config: RunConfig) -> dict[str, Any]:
     its last part.
     """
     made_by = {
-        start: {key: made.get(key) for key in ("versions", "commit", "images")}
+        start: {key: made[key] for key in ("versions", "commit", "images") if key in made}
         for start, made in config.made_by.items()
         if isinstance(made, dict)
     }
