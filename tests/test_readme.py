@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import zoo.cli
 from refresh_readme import BLOCK, PICTURES, README, run
 
 TEXT = README.read_text(encoding="utf-8")
@@ -34,7 +35,7 @@ def test_every_file_it_links_to_is_there():
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_pictures_are_those_of_the_weights_that_ship(picture, tmp_path):
-    run(f"{PICTURES[picture]} --out {tmp_path / picture}")
+    assert zoo.cli.run([*PICTURES[picture].split()[1:], "--out", str(tmp_path / picture)]) == 0
     again, shown = (
         np.asarray(Image.open(folder / picture).convert("L"), dtype=np.float64)
         for folder in (tmp_path, README.parent / "docs" / "images")
