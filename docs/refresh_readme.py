@@ -15,7 +15,7 @@ from pathlib import Path
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 # A line of progress; of those that follow each other the last one is shown.
-PROGRESS = re.compile(r"[^:]+: [\d,]+/[\d,]+ \(")
+PROGRESS = re.compile(r".+: [\d,]+/[\d,]+ \(")
 WIDTH = "112"
 
 # The pictures in docs/images of the weights that ship, and the command that makes each, with --out.
