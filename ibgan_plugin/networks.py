@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ibgan_plugin.convolutions import DoublingConv
+
 LEAK = 0.2
 
 Variant = Literal["table4", "table5", "authors"]
@@ -52,11 +54,11 @@ def generator(code_dim: int, ngf: int, channels: int) -> nn.Sequential:
         nn.BatchNorm1d(wide * 8 * 8),
         nn.ReLU(),
         nn.Unflatten(1, (wide, 8, 8)),
-        *_upconv(wide, wide, kernel=3, stride=1),  # (n, ngf*4, 8, 8)
-        *_upconv(wide, wide, kernel=3, stride=1),  # (n, ngf*4, 8, 8)
-        *_upconv(wide, ngf * 2, kernel=4, stride=2),  # (n, ngf*2, 16, 16)
-        *_upconv(ngf * 2, ngf, kernel=4, stride=2),  # (n, ngf, 32, 32)
-        nn.ConvTranspose2d(ngf, channels, 4, stride=2, padding=1),  # (n, C, 64, 64)
+        *_upconv(wide, wide),  # (n, ngf*4, 8, 8)
+        *_upconv(wide, wide),  # (n, ngf*4, 8, 8)
+        *_doubling_upconv(wide, ngf * 2),  # (n, ngf*2, 16, 16)
+        *_doubling_upconv(ngf * 2, ngf),  # (n, ngf, 32, 32)
+        DoublingConv(ngf, channels),  # (n, C, 64, 64)
         nn.Tanh(),
     )
 
@@ -135,12 +137,13 @@ def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> list
     ]
 
 
-def _upconv(channels_in: int, channels_out: int, kernel: int, stride: int) -> list[nn.Module]:
-    return [
-        nn.ConvTranspose2d(channels_in, channels_out, kernel, stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
-    ]
+def _upconv(channels_in: int, channels_out: int) -> list[nn.Module]:
+    convolution = nn.ConvTranspose2d(channels_in, channels_out, 3, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU()]
+
+
+def _doubling_upconv(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [DoublingConv(channels_in, channels_out, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()]
 
 
 def _linear(width_in: int, width_out: int) -> list[nn.Module]:

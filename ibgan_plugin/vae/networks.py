@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ibgan_plugin import networks
+from ibgan_plugin.convolutions import DoublingConv
 from ibgan_plugin.networks import LEAK, Flatten, to_model_range
 
 Kind = Literal["locatello", "ibgan"]
@@ -95,13 +96,13 @@ def decoder(kind: Kind, z_dim: int, width: int, channels: int) -> nn.Sequential:
             nn.Linear(256, 64 * 4 * 4),
             nn.ReLU(),
             nn.Unflatten(1, (64, 4, 4)),
-            nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1),  # (n, 64, 8, 8)
+            DoublingConv(64, 64),  # (n, 64, 8, 8)
             nn.ReLU(),
-            nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),  # (n, 32, 16, 16)
+            DoublingConv(64, 32),  # (n, 32, 16, 16)
             nn.ReLU(),
-            nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1),  # (n, 32, 32, 32)
+            DoublingConv(32, 32),  # (n, 32, 32, 32)
             nn.ReLU(),
-            nn.ConvTranspose2d(32, channels, 4, stride=2, padding=1),  # (n, C, 64, 64)
+            DoublingConv(32, channels),  # (n, C, 64, 64)
         )
     return networks.generator(z_dim, width, channels)[:-1]
 
