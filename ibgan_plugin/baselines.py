@@ -22,6 +22,7 @@ def zoo_models() -> list[ModelSpec]:
             paper="Goodfellow et al., NeurIPS 2014",
             presets="ibgan_plugin.presets:GAN",
             default_preset="celeba",
+            eval_metrics=("factorvae",),
         ),
         ModelSpec(
             "infogan",
@@ -32,6 +33,7 @@ def zoo_models() -> list[ModelSpec]:
             paper="Chen et al., NeurIPS 2016",
             presets="ibgan_plugin.presets:INFOGAN",
             default_preset="celeba",
+            eval_metrics=("factorvae",),
         ),
         _vae("vae", "a variational autoencoder", "Kingma and Welling, ICLR 2014"),
         _vae("beta_vae", "a VAE whose KL term weighs beta", "Higgins et al., ICLR 2017"),
@@ -88,4 +90,5 @@ def _vae(name: str, summary: str, paper: str) -> ModelSpec:
         paper=paper,
         presets=f"ibgan_plugin.vae.presets:{name.upper()}",
         default_preset="celeba",
+        eval_metrics=("factorvae",),
     )

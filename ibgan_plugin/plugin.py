@@ -20,6 +20,7 @@ def zoo_models() -> list[ModelSpec]:
             presets="ibgan_plugin.presets:IBGAN",
             default_preset="celeba",
             pretrained={"dsprites": "ibgan_plugin.pretrained:DSPRITES"},
+            eval_metrics=("factorvae",),
         )
     ]
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.registry import default_registry
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = {  # as they are imported
     "zoo": "zoo",
@@ -69,6 +71,15 @@ def test_a_room_imports_what_it_may(folder: str) -> None:
     modules = list(sources(folder))
     assert len(modules) > 5
     assert {module: found for module, text in modules if (found := outside(module, text, ALLOWED[folder]))} == {}
+
+
+def test_the_host_names_no_model_dataset_or_metric() -> None:
+    registry = default_registry()
+    names = {name for kind in ("models", "datasets", "metrics") for name in registry.names(kind)}
+    assert {"ibgan", "dsprites", "factorvae"} <= names
+    for module, text in sources("zoo"):
+        constants = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
+        assert not names & {value for value in constants if isinstance(value, str)}, module
 
 
 def test_models_know_neither_datasets_nor_metrics() -> None:

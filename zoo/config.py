@@ -45,7 +45,7 @@ class RunConfig(BaseModel):
     log_every: PositiveInt = 100
     save_every: Every = Field(default=5_000, description="0: only at the end")
     eval_every: Every = Field(default=0, description="0: never")
-    eval_metrics: tuple[str, ...] = ("factorvae",)
+    eval_metrics: tuple[str, ...] = ()
     keep: Every = Field(default=0, description="how many of the newest checkpoints stay; 0: all")
     keep_best: str = Field(default="", description="the metric whose best checkpoint stays too; empty: the first")
     device: str = "auto"
@@ -216,8 +216,9 @@ def _checked(
     for key in ("loss", "trainer"):
         if not run.setdefault(key, (getattr(spec, key), "default"))[0]:
             raise UsageError(f"model {model!r} names no default {key}; add --set {key}=NAME")
-    if isinstance(run.get("eval_metrics", ((), ""))[0], str):
-        run["eval_metrics"] = (tuple(settings.listed(run["eval_metrics"][0])), run["eval_metrics"][1])
+    metrics, source = run.setdefault("eval_metrics", (spec.eval_metrics, "default"))
+    if isinstance(metrics, str):
+        run["eval_metrics"] = (tuple(settings.listed(metrics)), source)
     targets = _parts(registry, spec, dataset, run, typed_now)
     _refuse_strays([key for key in run if key not in RUN_LEVEL], targets)
     run |= {"model": (model, "command line"), "dataset": (dataset, "command line"), "preset": preset}
@@ -260,11 +261,13 @@ def _refuse_strays(keys: Sequence[str], targets: Targets) -> None:
 
 def _metrics(registry: Registry, run: Layers, of_parts: Layers, typed_now: set[str]) -> Targets:
     """What takes the settings of the metrics that the run computes, or is given settings of."""
-    metrics, source = run.get("eval_metrics", (RunConfig.model_fields["eval_metrics"].default, "default"))
+    metrics, source = run["eval_metrics"]
     keep_best, _ = run.get("keep_best", ("", ""))
     eval_every, _ = run.get("eval_every", (0, ""))
     if keep_best and keep_best not in metrics:
         raise SettingError(unknown("metric to keep the best by", str(keep_best), metrics))
+    if str(eval_every) != "0" and not metrics:
+        raise SettingError(f"eval_every={_brief(eval_every)}: nothing to evaluate; add --set eval_metrics=NAME,NAME")
     evaluates = str(eval_every) != "0" or source != "default"
     wanted = [name for name in metrics if evaluates or any(_part(key) == name for key in of_parts)]
     typed = "eval_metrics" in typed_now

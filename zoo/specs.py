@@ -49,6 +49,7 @@ class ModelSpec(Spec):
 
     `presets` is the target of a tuple of `Preset`; `default_preset` serves datasets that have none of their own.
     `pretrained` maps names to targets, each the path of a weights file (`zoo.weights`) that ships with the plugin.
+    `eval_metrics` names the metrics that score it while it trains (`--eval-every`), unless others are asked for.
     """
 
     loss: str = ""
@@ -57,6 +58,7 @@ class ModelSpec(Spec):
     presets: str = ""
     default_preset: str = ""
     pretrained: Mapping[str, str] = field(default_factory=dict)
+    eval_metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,17 @@ def test_the_metrics_of_a_file_can_be_replaced(registry: Registry) -> None:
     assert made(registry, base=base).settings["factorvae"]["votes"] == 7
 
 
+def test_a_model_brings_the_metrics_that_score_it_and_one_that_brings_none_asks_for_them(registry: Registry) -> None:
+    assert made(registry).eval_metrics == ("factorvae",)
+    model = "ibgan_plugin.model:IBGAN"  # named by its import path, so nobody said what scores it
+    words = ["loss=ibgan", "trainer=adversarial", "steps=1"]
+    assert resolve_config(registry, model, "dsprites", words=words).eval_metrics == ()
+    with pytest.raises(SettingError, match=r"eval_every=5: nothing to evaluate; add --set eval_metrics=NAME,NAME$"):
+        resolve_config(registry, model, "dsprites", words=[*words, "eval_every=5"])
+    named = resolve_config(registry, model, "dsprites", words=[*words, "eval_every=5", "eval_metrics=mig"])
+    assert named.eval_metrics == ("mig",)
+
+
 def test_metrics_that_are_never_computed_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     base = made(default_registry())
     monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "evaluation")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--eval-every",
     type=click.IntRange(0),
-    help="Score every N steps by --set eval_metrics=A,B (factorvae).  [default: 0, never]",
+    help="Score every N steps, by the model's own metrics or --set eval_metrics=A,B.  [default: 0, never]",
 )
 @click.option("--save-every", type=click.IntRange(0), help="Write a checkpoint every N steps.  [default: 5000]")
 @click.option(
