@@ -23,7 +23,7 @@ from scipy import ndimage
 from zoo.loading import load_checkpoint
 from zoo.registry import default_registry
 
-BRIGHT = 0.35  # of the largest channel; sprites of Color-dSprites have at least 0.5 in one
+BRIGHT = 0.35  # of the largest channel; 27 of the 512 colours of Color-dSprites are darker, and their sprites missed
 MARGIN = 2  # pixels
 STILL = 0.05  # a standard deviation below which a code says nothing
 

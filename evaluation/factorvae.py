@@ -182,10 +182,11 @@ def factorvae_dlib(
         "seed": seed,
     }
 
-    variances = draw_sample(
+    sample = draw_sample(
         model, data, sizes, num_variance_estimate, rng, DLIB_ENCODE_BATCH, what="factorvae_dlib: encoding for variances"
-    ).var(axis=0, ddof=1)
-    active = (np.sqrt(variances) >= prune_threshold) & (variances > 0)
+    )
+    variances = sample.var(axis=0, ddof=1)
+    active = (np.sqrt(variances) >= prune_threshold) & varying(sample)
     if not active.any():
         return metric_result(
             0.0,

@@ -309,6 +309,9 @@ def _caveats(num_images: int, num_real: int | None, verified: bool, precision: s
         )
     elif fewest < PUBLISHED_IMAGES:
         caveats.append(f"{fewest} images, where published scores use {PUBLISHED_IMAGES}; the score is biased upwards")
+    most = max(num_images, num_real or 0)
+    if most > PUBLISHED_IMAGES:
+        caveats.append(f"{most} images, where published scores use {PUBLISHED_IMAGES}; the score is biased less")
     if not verified:
         caveats.append("the Inception weights are not the published ones")
     if precision != "fp32":

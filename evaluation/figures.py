@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zoo.loading import Loaded
 
 GAP = 2
+WIDEST_SPAN = 1e6  # standard deviations of a code; float32 has no steps to speak of far beyond
 KL_DRAWS = 2_000
 _INCHES = 0.36  # of one image in a figure
 
@@ -81,8 +82,10 @@ def traverse(
     With `kl` (D,), rows are ordered by it, largest first. With `most`, only the first `most` rows are made.
     Raises UsageError for a range or count that is none.
     """
-    if not (span > 0 and steps >= 2):
-        raise UsageError(f"a traversal needs a span above 0 and at least 2 steps, not {span} and {steps}")
+    if not (0 < span <= WIDEST_SPAN and steps >= 2):
+        raise UsageError(
+            f"a traversal needs a span above 0, up to {WIDEST_SPAN:g}, and at least 2 steps, not {span} and {steps}"
+        )
     codes = codes.detach().float().cpu()
     bases, dimensions = codes.shape
     order = sorted(range(dimensions), key=lambda i: -kl[i]) if kl is not None else list(range(dimensions))

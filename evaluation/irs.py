@@ -43,10 +43,11 @@ def irs(
             maximum).
 
     Returns:
-        `score`, which is `IRS`, in [0, 1]: the mean over the codes, weighted by their largest deviation from their
-        mean; `num_active_dims`, the number of codes that vary (disentanglement_lib reports a sum of codes under that
-        name); `robustness` (D, F), None for codes that don't vary; `factors`; `protocol`. Codes that never vary are
-        left out; where none varies the score is 0, with a `reason`.
+        `score`, which is `IRS`, at most 1 (below 0 where images of equal factors lie further apart than any from the
+        mean): the mean over the codes, weighted by their largest deviation from their mean; `num_active_dims`, the
+        number of codes that vary (disentanglement_lib reports a sum of codes under that name); `robustness` (D, F),
+        None for codes that don't vary; `factors`; `protocol`. Codes that never vary are left out; where none varies the
+        score is 0, with a `reason`.
 
     Raises:
         MetricError: no factors, no `encode`, or codes of the wrong shape or not finite.

@@ -72,7 +72,8 @@ def modularity(
     score = modularity_of(information[:, used]) if len(used) > 1 else None
 
     mean, deviation = train.mean(axis=0), train.std(axis=0)
-    deviation[deviation == 0] = 1  # a dead code becomes 0, not NaN
+    dead = ~varying(train)
+    mean[dead], deviation[dead] = train[0, dead], 1  # a dead code becomes 0, neither NaN nor a magnified rounding
     train, test = (train - mean) / deviation, (test - mean) / deviation
     areas_train: list[Any] = []
     areas_test: list[Any] = []

@@ -152,6 +152,15 @@ def test_the_other_protocol_prunes_by_the_root(make_encoder, data):
         assert (result["num_active_dims"], result["num_active_dims_dlib"]) == (num_active, 4)
 
 
+@pytest.mark.parametrize(("dead", "threshold"), [(0.1, 0.0), (1000.1, 0.05)])
+def test_rounding_does_not_bring_a_dead_dimension_to_life(make_encoder, data, dead, threshold):
+    """The float32 mean of a constant is not always that constant, and then its variance is above 0."""
+    encoder = make_encoder(lambda f: np.hstack([f, np.full((len(f), 1), dead)]).astype(np.float32))
+    settings = {"num_train": 40, "num_eval": 20, "num_variance_estimate": 10_000, "prune_threshold": threshold}
+    result = factorvae_dlib(encoder, data, **settings)
+    assert (result["num_active_dims"], result["score"]) == (4, 1)
+
+
 def test_without_an_active_dimension_the_score_is_zero_and_says_why(representation, data):
     for threshold in (0.05, 0.0):
         result = factorvae(representation("constant"), data, votes=10, variance_threshold=threshold)

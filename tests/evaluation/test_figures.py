@@ -82,7 +82,9 @@ def test_base_codes_are_the_codes_of_generated_images():
     assert torch.equal(codes, again)
 
 
-@pytest.mark.parametrize(("span", "steps"), [(0.0, 5), (-1.0, 5), (float("nan"), 5), (1.0, 1)])
+@pytest.mark.parametrize(
+    ("span", "steps"), [(0.0, 5), (-1.0, 5), (float("nan"), 5), (float("inf"), 5), (1e39, 5), (1.0, 1)]
+)
 def test_a_range_that_is_none_is_refused(span, steps):
     with pytest.raises(UsageError, match="span above 0"):
         figures.traverse(PaintsItsCode(), torch.zeros(1, 4), span=span, steps=steps)

@@ -39,6 +39,19 @@ def test_explicitness_of_binary_factors_is_perfect_or_chance(make_encoder, make_
     assert dead["score"] == 0
 
 
+@pytest.mark.parametrize("value", [0.1, 1000.1])
+def test_a_dead_code_says_nothing_whatever_its_value(make_encoder, data, value):
+    """Not even by the rounding of a float32 mean, which would make it a constant of about the others' size."""
+
+    def with_dead(constant):
+        return make_encoder(lambda f: np.hstack([f + 0.5 * f[:, ::-1], np.full((len(f), 1), constant)]).astype("f4"))
+
+    settings = {"num_train": 3000, "num_eval": 200}
+    expected, found = (modularity(with_dead(constant), data, **settings) for constant in (0.0, value))
+    assert found["explicitness_score_train"] == expected["explicitness_score_train"]
+    assert found["explicitness_score_test"] == expected["explicitness_score_test"]
+
+
 def test_values_that_the_test_images_lack_are_said(make_encoder, make_data):
     result = modularity(make_encoder(num_factors=2), make_data((30, 3)), num_train=500, num_eval=20)
     assert 0.5 < result["explicitness_score_test"] <= 1

@@ -35,6 +35,9 @@ def test_published_weights_and_counts_have_no_caveats() -> None:
     assert module._caveats(50_000, 50_000, True, "fp32") == []
     assert module._caveats(50_000, None, True, "fp32") == []
     assert len(module._caveats(50_000, 2047, True, "fp32")) == 1
+    assert module._caveats(50_000, 202_599, True, "fp32") == [
+        "202599 images, where published scores use 50000; the score is biased less"
+    ]
 
 
 # Refusals.
