@@ -72,7 +72,7 @@ def modularity(
     score = modularity_of(information[:, used]) if len(used) > 1 else None
 
     mean, deviation = train.mean(axis=0), train.std(axis=0)
-    dead = ~varying(train)
+    dead = ~varying(train) | (deviation == 0)
     mean[dead], deviation[dead] = train[0, dead], 1  # a dead code becomes 0, neither NaN nor a magnified rounding
     train, test = (train - mean) / deviation, (test - mean) / deviation
     areas_train: list[Any] = []

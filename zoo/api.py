@@ -58,7 +58,7 @@ def load(
     from zoo.loading import PRETRAINED, load_checkpoint
 
     registry = default_registry()
-    root = Path(data_root) if data_root is not None else None
+    root = _root(data_root)
     if pretrained is not None:
         if checkpoint is not None:
             raise UsageError(f"both a checkpoint, {checkpoint}, and pretrained={pretrained!r} are given; leave one out")
@@ -73,7 +73,7 @@ def load(
     else:
         if dataset is None:
             raise UsageError(f"zoo.load({model!r}) needs a checkpoint, or dataset= for fresh weights")
-        config = resolve_config(registry, model, dataset, preset=preset, typed={"seed": seed})
+        config = resolve_config(registry, model, dataset, preset=preset, typed={"seed": seed}, untrained=True)
         opened = build_dataset(registry, dataset, root, config.settings["dataset"])
         config = config.model_copy(update={"image_shape": opened.image_shape})
         found = build_model(registry, config, Backend.choose(device, "fp32")).eval()
@@ -86,7 +86,7 @@ def load_dataset(name: str, *, data_root: str | Path | None = None, **settings: 
     """Open a dataset; `settings` are what `zoo train MODEL --dataset NAME --dry-run` lists as `dataset.`..."""
     from zoo.building import build_dataset
 
-    return build_dataset(default_registry(), name, Path(data_root) if data_root is not None else None, settings)
+    return build_dataset(default_registry(), name, _root(data_root), settings)
 
 
 def load_metric(name: str) -> Callable[..., dict[str, Any]]:
@@ -131,7 +131,7 @@ def train(
         raise UsageError(f"zoo.train({model!r}) needs a dataset, or resume=True and out= a run that is there")
     else:
         config = resolve_config(registry, model, dataset, preset=preset, typed=typed)
-    return run_training(registry, config, run.path, resume=resume, data_root=Path(data_root) if data_root else None)
+    return run_training(registry, config, run.path, resume=resume, data_root=_root(data_root))
 
 
 def evaluate(
@@ -163,5 +163,10 @@ def evaluate(
         metric_settings=settings,
         device=device,
         dataset_name=dataset,
-        data_root=Path(data_root) if data_root else None,
+        data_root=_root(data_root),
     )
+
+
+def _root(data_root: str | Path | None) -> Path | None:
+    """The data root that was given; an empty one is none, as an empty environment variable is."""
+    return Path(data_root) if data_root else None

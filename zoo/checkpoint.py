@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import CheckpointError, shown
+from zoo.errors import CheckpointError, UnreadableCheckpointError, shown
 from zoo.files import writing_folder
 from zoo.untrusted import LARGEST_STEP, open_file, read_bytes, read_json, said
 
@@ -103,10 +104,16 @@ class Checkpoint:
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
-        """Read state.json and hold the files against it. Raises CheckpointError, one line, if it is not whole."""
+        """Read state.json and hold the files against it. Raises CheckpointError, one line, if it is not whole, and
+        UnreadableCheckpointError if there is no telling.
+        """
+        for part in (path, path / "state.json", *(path / file for file in _TENSOR_FILES)):
+            if os.access(part, os.F_OK) and not os.access(part, os.R_OK):
+                raise UnreadableCheckpointError(f"cannot read {part}: no permission; give it to this user")
         state = read_json(path / "state.json", CheckpointError, links=False)
         if isinstance(state, dict) and state.get("format", CHECKPOINT_FORMAT) != CHECKPOINT_FORMAT:
-            raise CheckpointError(
+            sound = state.get("sha256") == sha256_of(state)
+            raise (UnreadableCheckpointError if sound else CheckpointError)(
                 f"{path} has checkpoint format {shown(state['format'])}, this version reads {CHECKPOINT_FORMAT}"
             )
         if not _is_state(state):

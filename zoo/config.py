@@ -6,6 +6,7 @@ Every value remembers where it came from, so that `--dry-run` and config.json ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -92,11 +93,13 @@ def resolve_config(
     base: RunConfig | None = None,
     typed: Mapping[str, Any] | None = None,
     words: Sequence[str] = (),
+    untrained: bool = False,
 ) -> RunConfig:
     """Make a run's configuration.
 
     `base` is a configuration to start from (`--config`), `typed` holds options by their `RunConfig` name, `words` the
-    `key=value` of `--set`. Everything is checked here: names, types and ranges.
+    `key=value` of `--set`. With `untrained` nothing needs to say how many steps to train. Everything is checked here:
+    names, types and ranges.
     """
     spec = registry.spec(ModelSpec, model)
     registry.spec(DatasetSpec, dataset)
@@ -119,6 +122,8 @@ def resolve_config(
         layers[key] = (value, "command line")
     assigned = dict(settings.assignment(word, "loss.beta=0.2") for word in words)
     layers |= {key: (value, "--set") for key, value in assigned.items()}
+    if untrained:
+        layers.setdefault("steps", (1, "default"))
     typed_now = {*(typed or {}), *assigned}
     return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
 
@@ -160,7 +165,7 @@ def resumed_config(
             continue
         if key not in before and source not in ("command line", "--set"):
             continue  # a setting that there was not when the run began; its default is what was done then
-        if value != before.get(key):
+        if not _alike(value, before.get(key)):
             raise UsageError(
                 f"the run to resume has {key}={before.get(key)}, not {value}; leave it out, or begin a new run"
             )
@@ -214,11 +219,16 @@ def _checked(
     run = {key: found for key, found in layers.items() if "." not in key}
     of_parts = {key: found for key, found in layers.items() if "." in key}
     for key in ("loss", "trainer"):
-        if not run.setdefault(key, (getattr(spec, key), "default"))[0]:
+        name, _ = run.setdefault(key, (getattr(spec, key), "default"))
+        if key in typed_now and not (isinstance(name, str) and name):
+            raise SettingError(f"{key}={_brief(name)}: expected the name of a {key}")
+        if not name:
             raise UsageError(f"model {model!r} names no default {key}; add --set {key}=NAME")
     metrics, source = run.setdefault("eval_metrics", (spec.eval_metrics, "default"))
     if isinstance(metrics, str):
         run["eval_metrics"] = (tuple(settings.listed(metrics)), source)
+    elif not (isinstance(metrics, tuple | list) and all(isinstance(name, str) for name in metrics)):
+        raise SettingError(f"eval_metrics={_brief(metrics)}: expected names of metrics")
     targets = _parts(registry, spec, dataset, run, typed_now)
     _refuse_strays([key for key in run if key not in RUN_LEVEL], targets)
     run |= {"model": (model, "command line"), "dataset": (dataset, "command line"), "preset": preset}
@@ -235,6 +245,8 @@ def _checked(
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0])
+        if problem["type"] == "missing":
+            raise SettingError(f"{key}: no preset of {model!r} for {dataset!r} says it; add --{key} N") from None
         raise SettingError(f"{key}={_brief(problem['input'])}: {settings.reason(error)}") from None
 
 
@@ -261,14 +273,14 @@ def _refuse_strays(keys: Sequence[str], targets: Targets) -> None:
 
 def _metrics(registry: Registry, run: Layers, of_parts: Layers, typed_now: set[str]) -> Targets:
     """What takes the settings of the metrics that the run computes, or is given settings of."""
-    metrics, source = run["eval_metrics"]
+    metrics, _ = run["eval_metrics"]
     keep_best, _ = run.get("keep_best", ("", ""))
     eval_every, _ = run.get("eval_every", (0, ""))
     if keep_best and keep_best not in metrics:
         raise SettingError(unknown("metric to keep the best by", str(keep_best), metrics))
     if str(eval_every) != "0" and not metrics:
         raise SettingError(f"eval_every={_brief(eval_every)}: nothing to evaluate; add --set eval_metrics=NAME,NAME")
-    evaluates = str(eval_every) != "0" or source != "default"
+    evaluates = str(eval_every) != "0" or "eval_metrics" in typed_now
     wanted = [name for name in metrics if evaluates or any(_part(key) == name for key in of_parts)]
     typed = "eval_metrics" in typed_now
     return {name: resolve(registry.spec(MetricSpec, name, typed=typed).target) for name in wanted}
@@ -305,8 +317,9 @@ def _part(key: str) -> str:
 
 
 def _full(target: Any, values: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """The defaults with the given values over them, checked, as JSON values."""
-    return {n: _plain(v) for n, v in (settings.defaults_of(target) | settings.validated(target, values, part)).items()}
+    """The defaults with the given values over them, checked and converted alike, as JSON values."""
+    full = settings.validated(target, settings.defaults_of(target) | dict(values), part)
+    return {name: _plain(value) for name, value in full.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -316,6 +329,14 @@ def _plain(value: Any) -> Any:
 
 def _brief(value: Any) -> str:
     return shown(value)[1:-1] if isinstance(value, str) else shown(value)
+
+
+def _alike(one: str, other: str | None) -> bool:
+    """Whether two values are the same as they are shown; a whole number may be a float in one of them."""
+    if other is not None and ("." in one) != ("." in other):
+        with suppress(ValueError):
+            return float(one) == float(other)
+    return one == other
 
 
 def _shown(value: Any) -> str:

@@ -32,6 +32,7 @@ from zoo.specs import (
     Spec,
     TrainerSpec,
 )
+from zoo.weights import WeightsFile
 
 CONVERTER_METHODS = ("dataset_to", "checkpoint_to", "checkpoint_from")
 
@@ -180,6 +181,16 @@ def _model_problems(registry: Registry, spec: ModelSpec, dataset: str) -> Iterat
                 registry.spec(cast(type[Spec], kind), name, typed=False)
             except ZooError as error:
                 yield f"its default: {error}"
+    for name in spec.eval_metrics:
+        try:
+            registry.spec(MetricSpec, name, typed=False)
+        except ZooError as error:
+            yield f"eval_metrics: {error}"
+    for name, target in spec.pretrained.items():
+        try:
+            WeightsFile.open(Path(resolve(target)))
+        except (ZooError, TypeError) as error:
+            yield f"pretrained {name!r}: {error}"
     if not spec.presets:
         if spec.default_preset:
             yield f"default_preset is {spec.default_preset!r}, and it has no presets"

@@ -51,6 +51,10 @@ class CheckpointError(ZooError):
     """A checkpoint or run directory that is missing, damaged or of another kind than expected."""
 
 
+class UnreadableCheckpointError(CheckpointError):
+    """A checkpoint that may well be whole, but not for this process: no permission, or another version's format."""
+
+
 class PluginError(ZooError):
     """A plugin failed and `ZOO_STRICT_PLUGINS=1` makes that fatal."""
 

@@ -34,7 +34,9 @@ def with_start(
     latest are kept.
     """
     about_data = {} if data is None else {"data": data_used(data), "images": images_used(data)}
-    all_starts = {**made_by, f"{_FROM}{step}": provenance(backend, plugins) | about_data}
+    abandoned = {f"{_FROM}{other}" for other in starts(made_by) if other >= step}  # by going back to an earlier step
+    before = {name: made for name, made in made_by.items() if name not in abandoned}
+    all_starts = {**before, f"{_FROM}{step}": provenance(backend, plugins) | about_data}
     names = list(all_starts)
     kept = names if len(names) <= _STARTS else [names[0], *names[1 - _STARTS :]]
     return {name: all_starts[name] for name in kept}

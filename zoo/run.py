@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import evaluations, log, terminal
 from zoo.checkpoint import Checkpoint
 from zoo.config import RunConfig
-from zoo.errors import CheckpointError, ZooError, shown
+from zoo.errors import CheckpointError, UnreadableCheckpointError, UsageError, ZooError, shown
 from zoo.evaluations import is_own
 from zoo.files import cannot_write, remove_folder, write_json
 from zoo.untrusted import exists, read_json, refuse_link
@@ -67,6 +68,12 @@ class RunDirectory:
         """Whether a run was begun here."""
         return exists(self.path / "config.json")
 
+    def refuse_checkpoint(self) -> None:
+        """Raise UsageError where this is one checkpoint of a run."""
+        if exists(self.path / "state.json"):
+            run = shlex.quote(str(self.path.absolute().parent.parent))
+            raise UsageError(f"{self.path} is a checkpoint, not a run; go on with the run: --resume --out {run}")
+
     def write_config(self, config: RunConfig) -> None:
         """Write its configuration; with it, the directory is a run. Raises ZooError where it cannot be written."""
         write_json(self.path / "config.json", config.model_dump(mode="json"))
@@ -86,16 +93,36 @@ class RunDirectory:
         return sorted(int(match[1]) for match in found if match)
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint, every byte of it checked, or None; damaged ones cost a warning each."""
+        """The newest whole checkpoint, every byte of it checked, or None; damaged ones cost a warning each.
+
+        Raises UnreadableCheckpointError for one that comes before it and may be whole.
+        """
         for step in reversed(self.steps()):
             try:
                 found = Checkpoint.open(self.checkpoint_path(step))
                 found.verify()
+            except UnreadableCheckpointError:
+                raise
             except CheckpointError as error:
                 terminal.warn(f"passed over: {error}")
             else:
                 return found
         return None
+
+    def refuse_to_begin_anew(self) -> None:
+        """Raise CheckpointError where there was a checkpoint once, and there is none left to go on from: beginning
+        again would drop the logs of what was done.
+        """
+        if self.steps():
+            return  # damaged, and told of
+        saved_every = self.config.save_every
+        logged = max((int(record["step"]) for record in self.each_record("metrics.jsonl")), default=0)
+        scored = any(not is_own(record) for record in self.each_record("evaluations.jsonl"))
+        if scored or 0 < saved_every < logged:
+            raise CheckpointError(
+                f"{self.path} was at step {logged:,} and has no checkpoint any more; put its checkpoints/ back, or "
+                "begin a new run with another --out"
+            )
 
     def best_step(self, metric: str, *, lower_is_better: bool = False) -> int | None:
         """The step of the best score among the run's own evaluations, the first of equals; None where there is none."""
@@ -181,7 +208,8 @@ class RunDirectory:
             write_json(owner, {"host": socket.gethostname(), "pid": os.getpid()})
             yield
         finally:
-            owner.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong with the folder is told by what was done in it
+                owner.unlink(missing_ok=True)
             lock.release()
             if made_here and not self.exists():  # the run never began: leave nothing behind
                 with suppress(OSError):

@@ -93,6 +93,10 @@ def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str)
                     continue
             checked[name] = adapter.validate_python(value)
         except ValidationError as error:
+            if isinstance(value, str) and value[:1] in ("[", "{"):  # a list or dict, as it is typed
+                with suppress(ValidationError):
+                    checked[name] = adapter.validate_json(value)
+                    continue
             written = shown(value)[1:-1] if isinstance(value, str) else shown(value)
             raise SettingError(f"{where}.{name}={written}: {reason(error)}") from None
     return checked

@@ -19,6 +19,7 @@ from zoo.errors import one_line
 
 QUIET_SECONDS = 2.0
 PLAIN_LINE_SECONDS = 15.0
+_PLAINER = str.maketrans({"–": "-", "×": "x", "’": "'", "…": "..."})
 
 
 def note(message: str) -> None:
@@ -41,8 +42,7 @@ def trace(error: BaseException) -> None:
 
 def out(text: str) -> None:
     """Print data on stdout. What its encoding cannot write, such as bytes of a path that are no text, is escaped."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201  # printing is done here
+    print(_writable(text), flush=True)  # noqa: T201  # printing is done here
 
 
 def out_json(document: Any) -> None:
@@ -69,8 +69,17 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str |
 
 
 def _printable(cell: str) -> str:
-    """A cell whose lines are one line each, without control characters."""
-    return "\n".join(map(one_line, cell.split("\n")))
+    """A cell whose lines are one line each, without control characters, as stdout can write it."""
+    return _writable("\n".join(map(one_line, cell.split("\n"))))
+
+
+def _writable(text: str) -> str:
+    """The text with what stdout's encoding lacks escaped; a dash or a cross becomes its ASCII cousin."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        return text.encode(encoding).decode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAINER).encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Progress:
@@ -80,7 +89,6 @@ class Progress:
         self.description, self.total, self.done = description, total, done
         self._first, self._started = done, time.monotonic()
         self._shown = 0.0
-        self._live: Any = None
         self._task: Any = None
 
     def advance(self, n: int = 1, text: str = "") -> None:
@@ -98,10 +106,10 @@ class Progress:
 
     def close(self) -> None:
         """Take the bar away; in a log, end with one line where lines were shown."""
-        if self._live is not None:
+        if self._task is not None:
             with suppress(OSError):  # the terminal may be gone
                 self._show_bar("")
-                self._live.stop()
+                _take_away(self._task)
         elif self._shown:
             note(self._line(time.monotonic(), "done" if self.done >= self.total else "stopped"))
 
@@ -113,23 +121,44 @@ class Progress:
         return f"{line}  {text}" if text else line
 
     def _show_bar(self, text: str) -> None:
-        if self._live is None:
-            from rich import progress
-            from rich.console import Console
-
-            self._live = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(),
-                progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[rate]}"),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("{task.fields[text]}"),
-                console=Console(stderr=True),
-            )
-            self._task = self._live.add_task(self.description, total=self.total, rate="", text="")
-            self._live.start()
+        bars = _bars()
+        if self._task is None:
+            self._task = bars.add_task(self.description, total=self.total, rate="", text="")
         rate = (self.done - self._first) / max(time.monotonic() - self._started, 1e-9)
-        self._live.update(self._task, completed=self.done, rate=f"{rate:,.1f}/s", text=text)
+        bars.update(self._task, completed=self.done, rate=f"{rate:,.1f}/s", text=text)
+
+
+_display: Any = None  # the one that all open bars share: an evaluation's stands under its training's
+
+
+def _bars() -> Any:
+    """The display of the bars, started with the first of them."""
+    global _display
+    if _display is None:
+        from rich import progress
+        from rich.console import Console
+
+        _display = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[text]}"),
+            console=Console(stderr=True),
+        )
+        _display.start()
+    return _display
+
+
+def _take_away(task: Any) -> None:
+    """Remove a bar; the last one stays to be seen, and the display ends."""
+    global _display
+    if len(_display.tasks) > 1:
+        _display.remove_task(task)
+    else:
+        _display, ended = None, _display
+        ended.stop()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,6 @@ from zoo.run import RunDirectory
 from zoo.scores import lower_is_better
 from zoo.signals import Interrupted, stopping
 from zoo.specs import MetricSpec, ModelSpec
-from zoo.untrusted import exists
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,15 +45,14 @@ def train(
     finite, a full disk, a folder that vanished, ....
     """
     run = RunDirectory(out)
-    if exists(out / "state.json"):
-        raise UsageError(
-            f"{out} is a checkpoint, not a run; go on with the run: --resume --out {out.absolute().parent.parent}"
-        )
+    run.refuse_checkpoint()
     if run.exists() and not resume:
         raise UsageError(f"{out} holds a run already; go on with --resume, or choose another --out")
     with run.locked():
         # Build everything; nothing but the lock is written before all of it stands.
         checkpoint = run.newest() if resume else None
+        if run.exists() and checkpoint is None:
+            run.refuse_to_begin_anew()
         backend = Backend.choose(config.device, config.precision)
         dataset = build_dataset(registry, config.dataset, data_root, config.settings.get("dataset", {}))
         _refuse_metrics_without_factors(registry, config, dataset)
@@ -109,27 +108,31 @@ def train(
                     )
                 progress.advance(1, text)
                 # Save. What is evaluated is saved too where only the best is kept: it may be the best.
-                stops, evaluates = bool(signals.received), _due(config.eval_every, step)
-                saves = _due(config.save_every, step) or step == config.steps or stops
-                saves = saves or (evaluates and config.keep > 0)
+                evaluates = _due(config.eval_every, step)
+                saves = _due(config.save_every, step) or step == config.steps or (evaluates and config.keep > 0)
                 if saves:
                     save(run, step, terms, model, trainer)
                 # Evaluate. A signal ends that at once; the run makes up for it when it is resumed.
-                if evaluates and not stops:
+                if evaluates and not signals.received:
                     began = time.monotonic()
                     with signals.raised():
                         evaluate_here(registry, run, config, model, dataset, step, data_root)
                     window = (window[0], window[1] + time.monotonic() - began)
-                    stops = bool(signals.received)
-                    if stops and not saves:
-                        save(run, step, terms, model, trainer)
+                # Obey a signal, whenever it came.
+                stops = bool(signals.received)
+                if stops and not saves:
+                    save(run, step, terms, model, trainer)
+                    saves = True
                 # Make room.
                 if config.keep and saves:
                     run.prune(config.keep, _best_step(registry, run, config))
                 if stops:
                     number = signals.received[0]
                     name = signal.Signals(number).name
-                    raise Interrupted(f"stopped by {name} after step {step:,}; go on with --resume --out {out}", number)
+                    raise Interrupted(
+                        f"stopped by {name} after step {step:,}; go on with --resume --out {shlex.quote(str(out))}",
+                        number,
+                    )
     return run
 
 

@@ -99,6 +99,20 @@ def test_a_folder_that_becomes_read_only(words: tuple[str, ...], drawn: Path, tm
     goes_on_as_if_nothing_had_been(run, drawn, tmp_path / "untouched")
 
 
+def test_checkpoints_that_may_not_be_read(words: tuple[str, ...], drawn: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    subprocess.run([*ZOO, *words, "--steps", "4", "--save-every", "2", *FOREVER[4:], "--out", str(run)], check=True)
+    state = run / "checkpoints" / "step-00000004" / "state.json"
+    state.chmod(0o000)
+    before = (run / "metrics.jsonl").read_bytes()
+    obeying = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    resumed = subprocess.Popen([*obeying, *ZOO, *words, "--steps", "6", "--resume", "--out", str(run)], **PIPED)
+    assert told_in_one_line(resumed) == f"error: cannot read {state}: no permission; give it to this user"
+    assert ((run / "metrics.jsonl").read_bytes(), RunDirectory(run).steps()) == (before, [2, 4])
+    state.chmod(0o644)
+    goes_on_as_if_nothing_had_been(run, drawn, tmp_path / "untouched")
+
+
 def test_a_folder_that_vanishes(start: Start, words: tuple[str, ...], drawn: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(*words, *FOREVER, "--out", run)

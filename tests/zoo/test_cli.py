@@ -185,6 +185,19 @@ def test_the_version(cli: Callable[..., Any]) -> None:
     assert cli("--version").out == f"zoo, version {version('ibgan-plugin')}\n"
 
 
+def test_it_is_a_module_too() -> None:
+    asked = [[sys.executable, "-m", "zoo", "--version"], [*ZOO, "--version"]]
+    module, command = (subprocess.run(words, capture_output=True, text=True, check=True) for words in asked)
+    assert module.stdout == command.stdout
+
+
+@pytest.mark.parametrize("option", ["--out", "--data-root"])
+def test_an_empty_path_is_not_the_current_folder(cli: Callable[..., Any], tmp_path: Path, option: str) -> None:
+    outcome = cli("train", "ibgan", "--dataset", "dsprites", "--steps", "1", option, "")
+    assert (outcome.code, list(tmp_path.iterdir())) == (2, [])
+    assert f"Invalid value for '{option}': the path is empty; write it out, or leave the option away" in outcome.err
+
+
 @pytest.mark.parametrize("debug", ["", "0", "1"])
 def test_the_traceback_is_shown_when_asked_for(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, debug: str

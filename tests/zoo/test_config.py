@@ -176,11 +176,50 @@ def test_a_model_brings_the_metrics_that_score_it_and_one_that_brings_none_asks_
     assert named.eval_metrics == ("mig",)
 
 
+def test_what_a_model_without_presets_lacks_is_told(registry: Registry) -> None:
+    words = ["loss=ibgan", "trainer=adversarial"]
+    with pytest.raises(SettingError, match=r"^steps: no preset of '.*:IBGAN' for 'dsprites' says it; add --steps N$"):
+        resolve_config(registry, "ibgan_plugin.model:IBGAN", "dsprites", words=words)
+    assert resolve_config(registry, "ibgan_plugin.model:IBGAN", "dsprites", words=words, untrained=True).steps == 1
+
+
+@pytest.mark.parametrize("key", ["loss", "trainer"])
+@pytest.mark.parametrize("value", ["", None, 5])
+def test_a_part_that_is_no_name_is_told(registry: Registry, key: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=rf"^{key}={value or ''}.*: expected the name of a {key}$"):
+        made(registry, typed={key: value})
+
+
+@pytest.mark.parametrize("value", [None, 5, ["mig", 5]])
+def test_metrics_that_are_no_names_are_told(registry: Registry, value: Any) -> None:
+    with pytest.raises(SettingError, match=r"^eval_metrics=.*: expected names of metrics$"):
+        made(registry, typed={"eval_metrics": value})
+
+
+def test_a_default_may_be_typed_when_a_run_is_resumed(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is written in the signature: 1 is the float 1.0 there."""
+    module = "from ibgan_plugin.losses import IBGANLoss\nclass Loss(IBGANLoss):\n"
+    (tmp_path / "with_default.py").write_text(module + "    def __init__(self, *, extra: float = 1) -> None: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    stored = made(registry, "loss=with_default:Loss")
+    assert stored.settings["loss"] == {"extra": 1.0}
+    as_older_versions_wrote_it = stored.model_copy(update={"settings": stored.settings | {"loss": {"extra": 1}}})
+    for config in (stored, as_older_versions_wrote_it):
+        again = resumed_config(registry, config, "ibgan", words=["loss=with_default:Loss", "loss.extra=1"])
+        assert again.settings["loss"] == {"extra": 1.0}
+        with pytest.raises(UsageError, match=r"has loss\.extra=1(\.0)?, not 2\.0"):
+            resumed_config(registry, config, "ibgan", words=["loss=with_default:Loss", "loss.extra=2"])
+
+
 def test_metrics_that_are_never_computed_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     base = made(default_registry())
     monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "evaluation")
     use_registry(None)
     assert made(default_registry(), base=base).settings == base.settings
+    of_file = base.model_copy(update={"sources": {key: f"--config ({source})" for key, _, source in base.rows()}})
+    assert made(default_registry(), base=of_file).settings == base.settings
     with pytest.raises(UnknownNameError, match="unknown metric 'factorvae'"):
         made(default_registry(), "eval_every=5", base=base)
 
@@ -200,7 +239,7 @@ def test_metrics_that_are_never_computed_need_not_be_there(monkeypatch: pytest.M
         ("seed=9223372036854775808", "seed=9223372036854775808: input should be less than 9223372036854775808"),
         ("precision=fp8", "precision=fp8: input should be 'auto', 'fp32' or 'bf16'"),
         ("loss=ibgn", "unknown loss 'ibgn'; did you mean 'ibgan'"),
-        ("loss=", "model 'ibgan' names no default loss"),
+        ("loss=", "loss=: expected the name of a loss"),
         ("trainer=adversary", "unknown trainer 'adversary'; did you mean 'adversarial'"),
         ("model.ngf=3", "model.ngf=3: input should be greater than or equal to 4"),
         ("model.variant=table6", "model.variant=table6: input should be 'table4', 'table5' or 'authors'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,17 @@ def test_a_file_that_git_does_not_know(checkout: Path, tmp_path: Path, monkeypat
     assert commit(tmp_path / "nowhere" / "file.py") is None
     monkeypatch.setenv("PATH", "")
     assert commit(checkout / "source.py") is None
+
+
+def test_a_start_that_was_gone_back_before_is_forgotten() -> None:
+    """Resumed at 3 and 5, then again at 3: what began at 5 made nothing of what is there now."""
+    backend = Backend.choose("cpu", "fp32")
+    made_by: dict[str, Any] = {}
+    for step in (1, 3, 5, 3):
+        made_by = with_start(made_by, step, backend)
+    assert list(made_by) == ["from step 1", "from step 3"]
+    again = with_start({"from step 1": {}, "from step 5": {}, "a note": "of somebody"}, 3, backend)
+    assert list(again) == ["from step 1", "a note", "from step 3"]
 
 
 def test_of_very_many_starts_the_first_and_the_latest_are_kept() -> None:

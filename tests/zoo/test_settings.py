@@ -25,6 +25,7 @@ def target(
     kind: Literal["none", "some"] = "some",
     flag: bool = False,
     limit: int | None = None,
+    widths: tuple[int, ...] = (8, 16),
     name: str = "x",
     where: Path | None = None,
     needed: int,
@@ -41,13 +42,13 @@ class Plain: ...
 
 def test_they_are_the_keyword_only_parameters() -> None:
     assert list(settings_of(target)) == [
-        "count", "rate", "kind", "flag", "limit", "name", "where", "needed", "anything",
+        "count", "rate", "kind", "flag", "limit", "widths", "name", "where", "needed", "anything",
     ]  # fmt: skip
     assert list(settings_of(Target)) == ["width"]  # seed and backend come from the host
     assert settings_of(Plain) == {}
     assert defaults_of(target) == {
-        "count": 3, "rate": 0.5, "kind": "some", "flag": False, "limit": None, "name": "x", "where": None,
-        "anything": None,
+        "count": 3, "rate": 0.5, "kind": "some", "flag": False, "limit": None, "widths": (8, 16), "name": "x",
+        "where": None, "anything": None,
     }  # fmt: skip
 
 
@@ -57,6 +58,9 @@ def test_they_are_the_keyword_only_parameters() -> None:
         ("count", "12", 12),
         ("count", 12, 12),
         ("rate", "1e-4", 1e-4),
+        ("widths", "[4, 2]", (4, 2)),
+        ("widths", [4, 2], (4, 2)),
+        ("name", "[4, 2]", "[4, 2]"),
         ("rate", "1", 1.0),
         ("flag", "true", True),
         ("flag", "0", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
@@ -46,6 +47,17 @@ def test_what_others_wrote_is_text(capsys: Capture) -> None:
         assert part in out
     assert "\x1b" not in out + err
     assert err == "first second \\x1b[2J\n"
+
+
+def test_a_table_in_an_encoding_that_lacks_its_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    terminal.table(["métrique"], [["–"], ["Fréchet’s"]], title="64×64")
+    terminal.out("…")
+    sys.stdout.flush()
+    shown = written.getvalue().decode("ascii")
+    for part in ("64x64", "m\\xe9trique", "|-  ", "Fr\\xe9chet's", "..."):
+        assert part in shown
 
 
 def test_a_nan_is_no_json(capsys: Capture) -> None:
@@ -115,6 +127,27 @@ def test_a_live_bar_on_a_terminal(capsys: Capture, clock: Clock, monkeypatch: py
     assert "200/200" in err
     assert "20.0/s" in err
     assert "\x1b[" in err  # it is redrawn in place
+
+
+def test_bars_inside_each_other_share_the_display(
+    capsys: Capture, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for name, value in (("TERM", "xterm-256color"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    with terminal.progress("training", 10) as outer:
+        for _ in range(2):
+            for _ in range(5):
+                clock.now += 1
+                outer.advance()
+            with terminal.progress("scoring", 10) as inner:
+                for _ in range(10):
+                    clock.now += 1
+                    inner.advance()
+    err = capsys.readouterr().err
+    assert err.count("\x1b[?25l") == 1  # the cursor is hidden once, for all of them
+    last = err.rpartition("\x1b[2K")[2]
+    assert ("training" in last, "10/10" in last, "scoring" in last) == (True, True, False)
 
 
 def test_a_live_table_in_a_log(capsys: Capture, clock: Clock) -> None:

@@ -94,6 +94,18 @@ METRIC = """[
         ("plugin", '"npy"', '"n.py"', "converter 'n.py': a name is made of letters, digits, _ and -"),
         ("plugin", '"reconstruction"', '"loss"', "metric 'loss': a metric cannot have the name of a part of a run"),
         ("plugin", '"error after encode and decode"', '""', "metric 'reconstruction': its summary is not one line"),
+        (
+            "plugin",
+            'default_preset="squares"',
+            'default_preset="squares", eval_metrics=("reconstuction",)',
+            "eval_metrics: unknown metric 'reconstuction'; did you mean 'reconstruction'",
+        ),
+        (
+            "plugin",
+            'default_preset="squares"',
+            'default_preset="squares", pretrained={"best": "zoo_squares.files:BEST"}',
+            "pretrained 'best': cannot import zoo_squares.files:BEST",
+        ),
         ("plugin", "metric:reconstruction", "matric:reconstruction", "cannot import zoo_squares.matric:reconstruction"),
         ("plugin", "metric:reconstruction", "metric:recons", "zoo_squares.metric has no 'recons'"),
         ("plugin", "model:LinearAutoencoder", "model", "'zoo_squares.model' is no target: expected package.module:att"),

@@ -42,7 +42,9 @@ class UserPath(click.Path):
         super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path that was typed."""
+        """Return the path that was typed; an empty one, of a variable that is not set, is none."""
+        if value == "":
+            self.fail("the path is empty; write it out, or leave the option away", param, ctx)
         return user_path(Path(os.fsdecode(super().convert(value, param, ctx))), UsageError)
 
 

@@ -69,6 +69,8 @@ def train(
     base = _to_start_from(config) if config else None
     if resume and out is None:
         raise UsageError("--resume needs --out, the run to go on with")
+    if out is not None:
+        RunDirectory(out).refuse_checkpoint()
     typed = {key: value for key, value in options.items() if value is not None}
     if resume and out is not None and RunDirectory(out).exists():
         stored = RunDirectory(out).config

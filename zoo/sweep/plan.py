@@ -228,12 +228,13 @@ def _tables_of(
 
 def _names(registry: Registry, model: str, dataset: str, preset: str | None, values: Mapping[str, Any]) -> set[str]:
     """The settings that a model has on a dataset, with the loss and the trainer that `values` give it."""
-    base = resolve_config(registry, model, dataset, preset=preset)
+    chosen = {key: str(values[key]) for key in ("loss", "trainer") if key in values}
+    base = resolve_config(registry, model, dataset, preset=preset, typed=chosen, untrained=True)
     targets = {
         "model": registry.spec(ModelSpec, model).target,
         "dataset": registry.spec(DatasetSpec, dataset).target,
-        "loss": registry.spec(LossSpec, str(values.get("loss", base.loss))).target,
-        "trainer": registry.spec(TrainerSpec, str(values.get("trainer", base.trainer))).target,
+        "loss": registry.spec(LossSpec, base.loss).target,
+        "trainer": registry.spec(TrainerSpec, base.trainer).target,
     }
     names = {*RUN_LEVEL} - {"steps", "seed"}
     for part, target in targets.items():

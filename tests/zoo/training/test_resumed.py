@@ -13,6 +13,7 @@ import pytest
 import zoo
 from tests.processes import content
 from tests.zoo.training.small_runs import IMAGES, log
+from zoo.checkpoint import sha256_of
 from zoo.errors import CheckpointError, UsageError, ZooError
 from zoo.run import RunDirectory
 
@@ -115,6 +116,48 @@ def test_other_images_than_before_are_told(
 
 
 # Refusals.
+
+
+def logs(run: Path) -> list[bytes]:
+    return [(run / name).read_bytes() for name in ("metrics.jsonl", "evaluations.jsonl") if (run / name).exists()]
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_checkpoints_that_are_gone_are_no_reason_to_begin_anew(
+    train: Callable[..., RunDirectory], run_copy: Path, scored: bool
+) -> None:
+    """Whether the log says that there were some, or what `zoo eval` recorded."""
+    if scored:
+        (run_copy / "evaluations.jsonl").write_text('{"step": 2, "checkpoint": "it", "metrics": {}}\n')
+        (run_copy / "metrics.jsonl").unlink()
+    shutil.rmtree(run_copy / "checkpoints")
+    before = logs(run_copy)
+    with pytest.raises(CheckpointError, match=r"has no checkpoint any more; put its checkpoints/ back, or begin a new"):
+        train(run_copy, resume=True, seed=3, steps=7)
+    assert logs(run_copy) == before != []
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
+    train: Callable[..., RunDirectory], run_copy: Path, trained: Path
+) -> None:
+    shutil.rmtree(run_copy / "checkpoints")
+    first = (run_copy / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (run_copy / "metrics.jsonl").write_bytes(first)
+    train(run_copy, resume=True, seed=3, steps=6, log_every=1)
+    assert content(run_copy, 6) == content(trained, 6)
+    assert log(run_copy) == log(trained)
+
+
+def test_a_checkpoint_of_another_version_is_not_taken_for_a_damaged_one(
+    train: Callable[..., RunDirectory], run_copy: Path
+) -> None:
+    newest = run_copy / "checkpoints" / "step-00000006" / "state.json"
+    state = json.loads(newest.read_text()) | {"format": 2}
+    newest.write_text(json.dumps(state | {"sha256": sha256_of(state)}))
+    before = logs(run_copy)
+    with pytest.raises(CheckpointError, match=r"step-00000006 has checkpoint format 2, this version reads 1$"):
+        train(run_copy, resume=True, seed=3, steps=7)
+    assert (logs(run_copy), RunDirectory(run_copy).steps()) == (before, [2, 4, 6])
 
 
 def test_a_checkpoint_is_no_run_to_go_on_with(

@@ -14,8 +14,9 @@ import pytest
 
 from tests.processes import content, wait_for
 from tests.zoo.training.small_runs import IMAGES, log
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UnknownNameError, UsageError, ZooError
 from zoo.run import RunDirectory, find_checkpoint
+from zoo.signals import Interrupted
 
 # Stopped by signals, in a process of its own.
 
@@ -113,6 +114,29 @@ def test_a_signal_ends_an_evaluation_and_the_resumed_run_makes_up_for_it(
     monkeypatch.setenv("AWAKE", "1")
     run = train(tmp_path / "run", IMAGES, resume=True, steps=5, eval_metrics=[metric])
     assert [record["step"] for record in run.records("evaluations.jsonl")] == [2, 4]
+
+
+def test_a_signal_while_a_checkpoint_is_written_leaves_the_evaluation_to_the_resumed_run(
+    train: Callable[..., RunDirectory], misbehaving: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = RunDirectory.save
+
+    def interrupted(*words: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return save(*words)
+
+    out = tmp_path / "run"
+    more = {"eval_every": 2, "eval_metrics": ["misbehaving:scores"], "save_every": 2}
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, "save", interrupted)
+        with pytest.raises(Interrupted, match="stopped by SIGINT after step 2"):
+            train(out, IMAGES, steps=4, **more)
+    run = RunDirectory(out)
+    assert (run.steps(), run.records("evaluations.jsonl")) == ([2], [])
+    with pytest.raises(UnknownNameError, match="type the name yourself"):  # a file names no code to import
+        train(out, IMAGES, resume=True, steps=2)
+    train(out, IMAGES, resume=True, steps=2, eval_metrics=["misbehaving:scores"])
+    assert [record["step"] for record in run.records("evaluations.jsonl")] == [2]
 
 
 def test_in_another_thread_signals_are_left_alone(train: Callable[..., RunDirectory], tmp_path: Path) -> None:
