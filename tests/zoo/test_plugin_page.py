@@ -62,6 +62,16 @@ def test_its_commands(cli: Callable[..., Any], installed: None, one_thread: None
     assert "drawn in memory" in printed["data"]
 
 
+def test_a_dataset_is_converted_with_its_settings(cli: Callable[..., Any], installed: None, tmp_path: Path) -> None:
+    words = ["convert", "dataset", "squares", "--to", "npy", "--set", "size=8", "--out", tmp_path / "small.npy"]
+    assert cli(*words).code == 0
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "small.npy"), (data := zoo.load_dataset("squares", size=8)).images(np.arange(len(data)))
+    )
+    words[6] = "size=4"
+    assert cli(*words).err.splitlines()[-1] == "error: dataset.size=4: input should be greater than or equal to 8"
+
+
 def test_what_it_shows_without_a_plugin(
     cli: Callable[..., Any],
     documented: Path,

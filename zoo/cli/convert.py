@@ -26,13 +26,14 @@ def convert() -> None:
 @click.argument("name", type=RegisteredName("datasets"))
 @click.option("--to", "to_format", required=True, type=RegisteredName("converters"), help="The format to write.")
 @out_option
+@set_option("Change a setting of the dataset, such as size=128.")
 @data_root_option
-def dataset(name: str, to_format: str, out: Path, data_root: Path | None) -> None:
+def dataset(name: str, to_format: str, out: Path, words: tuple[str, ...], data_root: Path | None) -> None:
     """Write dataset NAME in another format."""
     from zoo.building import build_dataset
 
     write = _method(to_format, "dataset_to", "write datasets")
-    terminal.out(str(write(build_dataset(default_registry(), name, data_root, {}), out)))
+    terminal.out(str(write(build_dataset(default_registry(), name, data_root, assigned(words)), out)))
 
 
 @convert.command("checkpoint")
