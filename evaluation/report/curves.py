@@ -34,13 +34,16 @@ def _score_charts(views: Sequence[View]) -> list[Chart]:
         with_it = [(view, of_one[metric]) for view, of_one in zip(views, of_view, strict=True) if metric in of_one]
         if all(len(points.steps) < 2 for _, points in with_it):
             continue  # single points: the table says it better
-        paper = {view.paper[metric]: view.run.config.model for view, _ in with_it if metric in view.paper}
+        paper: dict[float, dict[str, None]] = {}  # score -> the models it is reported of
+        for view in (view for view, _ in with_it if metric in view.paper):
+            paper.setdefault(view.paper[metric], {})[view.run.config.model] = None
         found.append(
             Chart(
                 metric,
                 [Line(_label(view, views), points, view.number, dots=True) for view, points in with_it],
                 levels=[
-                    Level("paper" if len(paper) == 1 else f"paper {model}", value) for value, model in paper.items()
+                    Level("paper" if len(paper) == 1 else f"paper {', '.join(models)}", value)
+                    for value, models in paper.items()
                 ],
                 marks=[
                     Mark(f"best{' ' + view.run.letter if len(views) > 1 else ''}", view.best[metric].step)
