@@ -10,14 +10,17 @@ from zoo.registry import Registry, default_registry
 from zoo.specs import ModelSpec
 
 
-def load(checkpoint: Path) -> Loaded:
+def load(checkpoint: Path, model: str | None = None) -> Loaded:
     """Load a run directory (its newest checkpoint), one checkpoint, a weights file, or `pretrained:NAME`, on the CPU.
+
+    `model` is its name, as a person typed it; it need not be said of a registered one.
 
     Raises CheckpointError, one line, for what is none of these; UnknownNameError where its model is not registered, or
     no model ships weights of that NAME; AmbiguousNameError where several do.
     """
     registry, text = default_registry(), str(checkpoint)
-    model = _shipping(registry, text.removeprefix(PRETRAINED)) if text.startswith(PRETRAINED) else None
+    if model is None and text.startswith(PRETRAINED):
+        model = _shipping(registry, text.removeprefix(PRETRAINED))
     return load_checkpoint(registry, model, checkpoint, device="cpu")
 
 

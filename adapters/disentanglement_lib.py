@@ -63,14 +63,15 @@ class DisentanglementLib:
             _write_npz(dataset, temporary)
         return path
 
-    def checkpoint_to(self, checkpoint: Path, out: Path) -> Path:
+    def checkpoint_to(self, checkpoint: Path, out: Path, *, model: str | None = None) -> Path:
         """Write the results of a run, or of one checkpoint in it, and its representor into `out`; return that.
 
+        `model` is needed where that is one given by its import path, since no file may name code to import.
         See `disentanglement_lib_checkpoint.write_checkpoint`.
         """
         from ibgan_plugin.adapters.disentanglement_lib_checkpoint import write_checkpoint  # torch: not for datasets
 
-        return write_checkpoint(checkpoint, out)
+        return write_checkpoint(checkpoint, out, model)
 
 
 def _write_npz(sprites: DSprites, path: Path) -> None:

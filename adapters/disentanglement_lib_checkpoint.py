@@ -102,7 +102,7 @@ METRICS = {
 """Ours by name; the other metrics keep their own names there."""
 
 
-def write_checkpoint(checkpoint: Path, out: Path) -> Path:
+def write_checkpoint(checkpoint: Path, out: Path, model: str | None = None) -> Path:
     """Write the folder `out` for a run, one checkpoint in it, a weights file or `pretrained:NAME`; return it.
 
     Of each metric, the newest evaluation of that checkpoint is written. Nothing is computed but the representor.
@@ -112,7 +112,7 @@ def write_checkpoint(checkpoint: Path, out: Path) -> Path:
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(f"{out} exists already; choose another --out")
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, model)
     image_shape = loaded.config.image_shape
     assert image_shape is not None  # or no model could have been built
     if loaded.config.dataset not in DATASETS:
@@ -124,9 +124,9 @@ def write_checkpoint(checkpoint: Path, out: Path) -> Path:
         representation = folder / "representation"
         representation.mkdir()
         num_latent = write_representor(loaded.model, image_shape, representation / FILE)
-        model, mean = folder / "model" / "results", folder / "postprocessed" / "mean" / "results"
-        train_step(loaded, num_latent).write(model)
-        postprocess_step(loaded).write(mean, model)
+        trained, mean = folder / "model" / "results", folder / "postprocessed" / "mean" / "results"
+        train_step(loaded, num_latent).write(trained)
+        postprocess_step(loaded).write(mean, trained)
         shutil.copytree(mean, representation / "results")
         metrics = newest_results(loaded)
         for metric, (result, seed) in metrics.items():

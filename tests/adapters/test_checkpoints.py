@@ -52,6 +52,21 @@ def test_what_no_model_or_more_than_one_ships_is_told_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("format", ["weights", "disentanglement_lib"])
+def test_a_model_given_by_its_import_path_is_typed_again(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, run, out = "ibgan_plugin.model:IBGAN", tmp_path / "run", tmp_path / "out"
+    parts = {"loss": "ibgan", "trainer": "adversarial", "model.ngf": 4, "model.ndf": 4, "batch_size": 4}
+    zoo.train(name, "zoo.testing:tiny_images", out=run, steps=1, settings=parts, device="cpu")
+    words = ["convert", "checkpoint", str(run), "--to", format, "--out", str(out)]
+    assert zoo.cli.run(words) == 2
+    assert "a converted model's as --set model=NAME" in capsys.readouterr().err
+    assert zoo.cli.run([*words, "--set", f"model={name}"]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert out.exists()
+
+
 def test_a_file_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"not weights at all")
     with pytest.raises(CheckpointError, match="is no weights file"):
