@@ -73,8 +73,8 @@ class Registry:
         message = unknown(SINGULAR[plural], name, self.names(plural))
         if ":" in name:
             message += (
-                " (a file may only name what a plugin registered; type the name yourself, a dataset's as --dataset, a "
-                "converted model's as --set model=NAME)"
+                " (a file may only name what a plugin registered; type the name yourself, a converted model's as "
+                "--set model=NAME, a dataset's as --dataset)"
             )
         raise UnknownNameError(message)
 
