@@ -23,7 +23,7 @@ from zoo.errors import (
     unknown,
 )
 from zoo.plugins import Plugin, PluginManager
-from zoo.specs import KINDS, MetricSpec, Spec
+from zoo.specs import KINDS, DatasetSpec, MetricSpec, ModelSpec, Spec
 
 S = TypeVar("S", bound=Spec)
 
@@ -72,10 +72,8 @@ class Registry:
             return kind(name, name, "named by its import path", **needs)
         message = unknown(SINGULAR[plural], name, self.names(plural))
         if ":" in name:
-            message += (
-                " (a file may only name what a plugin registered; type the name yourself, a converted model's as "
-                "--set model=NAME, a dataset's as --dataset)"
-            )
+            where = {DatasetSpec: ", a dataset's as --dataset", ModelSpec: ", a converted model's as --set model=NAME"}
+            message += f" (a file may only name what a plugin registered; type the name yourself{where.get(kind, '')})"
         raise UnknownNameError(message)
 
     def _of(self, kind: str) -> dict[str, list[tuple[Plugin, Spec]]]:
