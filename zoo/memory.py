@@ -4,8 +4,8 @@ A training step allocates and frees the same hundreds of arrays of some megabyte
 such memory back to the system as soon as it is free, and the next step pays for every page again: thousands of page
 faults a step, which is a tenth to a fifth of the time of small networks on a processor, more on virtual machines.
 
-On Linux the memory that stays is also asked to be in huge pages. In pages of 4 kB the same program can be a fifth slower
-in one start than in the next, by where the system happened to put them.
+On Linux the memory that stays is also asked to be in huge pages. In pages of 4 kB the same program can be a fifth
+slower in one start than in the next, by where the system happened to put them.
 """
 
 from __future__ import annotations
