@@ -1,9 +1,12 @@
-"""The transposed convolution that doubles an image's sides, done another way where bfloat16 is trained on a processor.
+"""Two convolutions done another way where bfloat16 is trained on a processor: the same products, summed.
 
-oneDNN takes two to four times as long for it as for the convolution that halves them, which is as much arithmetic, and
-longer still where the result has one channel, or where the gradients of kernel and bias are taken with that of the
-input. Here it is an ordinary 2x2 convolution of stride 1, whose outputs are the four phases of a pixel (even or odd
-row, even or odd column), written where they belong: the same products, summed.
+The transposed convolution that doubles an image's sides takes oneDNN two to four times as long as the convolution that
+halves them, which is as much arithmetic, and longer still where the result has one channel, or where the gradients of
+kernel and bias are taken with that of the input. Here it is an ordinary 2x2 convolution of stride 1, whose outputs are
+the four phases of a pixel (even or odd row, even or odd column), written where they belong.
+
+The convolution whose windows do not overlap is a linear layer over patches, of which oneDNN takes the gradients two to
+three times as fast.
 """
 
 from __future__ import annotations
@@ -25,8 +28,26 @@ class DoublingConv(nn.ConvTranspose2d):
         """Convolve, by way of `doubled` where that is the faster one."""
         if output_size is not None or not _trains_in_bfloat16(maps):
             return super().forward(maps, output_size)
-        result: Tensor = Double.apply(maps, self.weight, self.bias)
+        # Cast here, where autograd sees it: gradients of gradients pass through both.
+        bias = None if self.bias is None else self.bias.bfloat16()
+        result: Tensor = Double.apply(maps.bfloat16(), self.weight.bfloat16(), bias)
         return result
+
+
+class PatchConv(nn.Conv2d):
+    """`nn.Conv2d` (n, C_in, 2h, 2w) -> (n, C_out, h, w) with a 2x2 kernel and stride 2."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, kernel_size=2, stride=2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve, as a linear layer over patches of 2x2 pixels where that is the faster one."""
+        n, channels, height, width = maps.shape
+        if height % 2 or width % 2 or not _trains_in_bfloat16(maps):
+            return super().forward(maps)
+        rows = maps.permute(0, 2, 3, 1).reshape(n, height // 2, 2, width // 2, 2, channels)
+        patches = rows.transpose(2, 3).flatten(3)  # (n, h, w, 4 * C_in)
+        return F.linear(patches, self.weight.permute(0, 2, 3, 1).flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 def doubled(maps: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -52,13 +73,11 @@ class Double(torch.autograd.Function):
     """`doubled`, with each gradient taken by itself."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(maps, weight)
         return doubled(maps, weight, bias)
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, gradient: Tensor) -> Any:
         maps, weight = ctx.saved_tensors
         of_maps, of_weight, of_bias = None, None, None

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ibgan_plugin import networks
-from ibgan_plugin.convolutions import DoublingConv
+from ibgan_plugin.convolutions import DoublingConv, PatchConv
 from ibgan_plugin.networks import LEAK, Flatten, to_model_range
 
 Kind = Literal["locatello", "ibgan"]
@@ -55,9 +55,9 @@ def encoder(kind: Kind, z_dim: int, width: int, channels: int) -> GaussianEncode
             nn.ReLU(),
             nn.Conv2d(32, 32, 4, stride=2, padding=1),  # (n, 32, 16, 16)
             nn.ReLU(),
-            nn.Conv2d(32, 64, 2, stride=2),  # (n, 64, 8, 8)
+            PatchConv(32, 64),  # (n, 64, 8, 8)
             nn.ReLU(),
-            nn.Conv2d(64, 64, 2, stride=2),  # (n, 64, 4, 4)
+            PatchConv(64, 64),  # (n, 64, 4, 4)
             nn.ReLU(),
             Flatten(),
             nn.Linear(64 * 4 * 4, 256),

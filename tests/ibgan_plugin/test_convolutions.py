@@ -1,11 +1,11 @@
-"""The doubling convolution against torch's transposed convolution, which it stands for."""
+"""The convolutions against those of torch which they stand for."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ibgan_plugin.convolutions import Double, DoublingConv, doubled
+from ibgan_plugin.convolutions import Double, DoublingConv, PatchConv, doubled
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -21,23 +21,50 @@ def test_it_is_torchs_transposed_convolution(channels_in: int, channels_out: int
     torch.testing.assert_close(doubled(maps, weight, biases), expected, rtol=0, atol=1e-12)
 
 
-def test_training_in_bfloat16_takes_this_way_and_gives_torchs_results_and_gradients() -> None:
-    ours = DoublingConv(16, 3)
-    plain = nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1)
+def pair(kind: str) -> tuple[nn.Module, nn.Module]:
+    """One of ours and torch's, with the same weights."""
+    ours, plain = {
+        "doubling": lambda: (DoublingConv(16, 3), nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1)),
+        "patches": lambda: (PatchConv(16, 3), nn.Conv2d(16, 3, 2, stride=2)),
+    }[kind]()
     plain.load_state_dict(ours.state_dict())
-    maps = random(8, 16, 6, 6).float().requires_grad_()
-    weights = random(8, 3, 12, 12, seed=1).float()
+    return ours, plain
+
+
+@pytest.mark.parametrize(("kind", "way"), [("doubling", "Double"), ("patches", "Permute")])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_training_in_bfloat16_takes_this_way_and_gives_torchs_results_and_gradients(
+    kind: str, way: str, layout: torch.memory_format
+) -> None:
+    ours, plain = pair(kind)
+    maps = random(8, 16, 6, 6).float().contiguous(memory_format=layout).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         result = ours(maps)
-    assert "Double" in result.grad_fn.name()  # type: ignore[union-attr]
+    assert way in result.grad_fn.name()
     assert result.dtype == torch.bfloat16
     expected = plain(maps)
     torch.testing.assert_close(result.float(), expected, rtol=0.02, atol=0.02)
+    weights = random(*expected.shape, seed=1).float()
     got = torch.autograd.grad((result.float() * weights).sum(), [maps, *ours.parameters()])
     wanted = torch.autograd.grad((expected * weights).sum(), [maps, *plain.parameters()])
     for gradient, right in zip(got, wanted, strict=True):
         assert gradient.dtype == torch.float32
         assert (gradient - right).norm() < 0.01 * right.norm()
+
+
+@pytest.mark.parametrize("kind", ["doubling", "patches"])
+def test_a_penalty_on_a_gradient_reaches_the_kernel_in_bfloat16_too(kind: str) -> None:
+    def of_kernel(module: nn.Module) -> torch.Tensor:
+        maps = random(4, 16, 6, 6).float().requires_grad_()
+        (gradient,) = torch.autograd.grad(module(maps).float().square().sum(), maps, create_graph=True)
+        (found,) = torch.autograd.grad(gradient.square().sum(), module.get_parameter("weight"))
+        return found
+
+    ours, plain = pair(kind)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = of_kernel(ours)
+    wanted = of_kernel(plain)
+    assert (got - wanted).norm() < 0.02 * wanted.norm()
 
 
 def test_gradients_of_first_and_second_order_are_those_of_finite_differences() -> None:
@@ -48,13 +75,20 @@ def test_gradients_of_first_and_second_order_are_those_of_finite_differences() -
     assert torch.autograd.gradgradcheck(Double.apply, inputs)
 
 
+@pytest.mark.parametrize("kind", ["doubling", "patches"])
 @pytest.mark.parametrize("gradients", [True, False])
-def test_float32_and_generating_are_torchs_own_bit_for_bit(gradients: bool) -> None:
-    ours, plain = DoublingConv(4, 2), nn.ConvTranspose2d(4, 2, 4, stride=2, padding=1)
-    plain.load_state_dict(ours.state_dict())
-    maps = random(2, 4, 5, 5).float()
+def test_float32_and_generating_are_torchs_own_bit_for_bit(kind: str, gradients: bool) -> None:
+    ours, plain = pair(kind)
+    maps = random(2, 16, 6, 6).float()
     with torch.set_grad_enabled(gradients):
         assert torch.equal(ours(maps), plain(maps))
-        assert torch.equal(ours(maps, output_size=[11, 11]), plain(maps, output_size=[11, 11]))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(ours(maps), plain(maps))
+
+
+def test_sizes_that_these_ways_are_not_for_are_torchs_own() -> None:
+    (ours, plain), (patches, torchs) = pair("doubling"), pair("patches")
+    maps = random(2, 16, 5, 7).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(ours(maps, output_size=[11, 15]), plain(maps, output_size=[11, 15]))
+        assert torch.equal(patches(maps), torchs(maps))
