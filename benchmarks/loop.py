@@ -2,9 +2,9 @@
 
     python -m benchmarks.loop [--model ibgan] [--dataset dsprites] [--steps N] [--json]
 
-An ordinary run with its default settings, but for a trainer that looks at the clock around each of its steps. All
-other time is the loop's own: batches, logs, checkpoints and the progress bar. At the end there is one checkpoint; by
-default a run writes one every 5,000 steps, so a run of fewer steps pays more for it than others do.
+An ordinary run with its default settings, but for a trainer that looks at the clock around each of its steps, and at
+the memory. All other time is the loop's own: batches, logs, checkpoints and the progress bar. At the end there is one
+checkpoint; by default a run writes one every 5,000 steps, so a run of fewer steps pays more for it than others do.
 
 A machine that is shared changes its speed by a fifth from minute to minute, so one and the same convolution is timed
 now and then, between steps. A step that took longer while that did not would be the run's own doing.
@@ -36,12 +36,13 @@ FEWEST = WARM_UP + WINDOWS * CONTROL_EVERY
 
 
 class Clock:
-    """Notes when each step began and ended, the memory then, and the seconds of the control before it."""
+    """Notes when each step began and ended, the memory then, the seconds of the control before it, and its own."""
 
     began: ClassVar[list[float]] = []
     ended: ClassVar[list[float]] = []
     megabytes: ClassVar[list[float]] = []
     control: ClassVar[list[float]] = []
+    own: ClassVar[list[float]] = []  # of looking at the memory
 
     def step(self, images: Tensor) -> dict[str, Tensor]:
         """Do the step of the trainer behind this class."""
@@ -50,6 +51,7 @@ class Clock:
         terms: dict[str, Tensor] = super().step(images)  # type: ignore[misc]
         Clock.ended.append(time.perf_counter())
         Clock.megabytes.append(memory())
+        Clock.own.append(time.perf_counter() - Clock.ended[-1])
         return terms
 
 
@@ -85,14 +87,14 @@ def memory() -> float:
 def measure(model: str = "ibgan", dataset: str = "dsprites", steps: int = 2000) -> dict[str, Any]:
     """Train, and return the milliseconds a step and the memory over the run, and the share that is no step."""
     zoo.load_dataset(dataset)  # made ready, if it is not yet
-    for notes in (Clock.began, Clock.ended, Clock.megabytes, Clock.control):
+    for notes in (Clock.began, Clock.ended, Clock.megabytes, Clock.control, Clock.own):
         notes.clear()
     trainer = f"{__name__}:{TRAINERS[model].__name__}"
     with tempfile.TemporaryDirectory() as folder:
         zoo.train(model, dataset, out=Path(folder) / "run", steps=steps, settings={"trainer": trainer})
         done = time.perf_counter()
     controls = Clock.control[WARM_UP:]
-    whole = done - Clock.began[WARM_UP] - sum(controls[1:])  # the first was before that step
+    whole = done - Clock.began[WARM_UP] - sum(controls[1:]) - sum(Clock.own[WARM_UP:])  # began after the first control
     spent = [end - begin for begin, end in zip(Clock.began[WARM_UP:], Clock.ended[WARM_UP:], strict=True)]
     size = len(spent) // WINDOWS
     windows = [slice(start, start + size) for start in range(0, size * WINDOWS, size)]
