@@ -56,6 +56,8 @@ class PluginManager:
         self.plugins: list[Plugin] = []
         for entry in sorted(found, key=lambda entry: (entry.name, entry.dist.name if entry.dist else "")):
             self._add(entry, entry.name in disabled or "*" in disabled)
+        # One list may serve several environments, so a name that disables nothing is no error.
+        self.disables_nothing = sorted(disabled - {"*"} - {plugin.name for plugin in self.plugins})
 
     @classmethod
     def from_environment(cls, *, no_plugins: bool = False) -> PluginManager:

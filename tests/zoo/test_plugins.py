@@ -55,6 +55,7 @@ def test_statuses(run: Callable[..., Any], distribution: Callable[..., Path], do
         "plugins", "--json", path=[documented, broken, raising], env={"ZOO_DISABLE_PLUGINS": " baselines ,, nothing"}
     )
     found = plugins_of(outcome)
+    assert "ZOO_DISABLE_PLUGINS: unknown plugin 'nothing'; there are: adapters, baselines," in outcome.err
     assert found.keys() == OURS | {"squares", "broken-one", "raising"}
     assert found["squares"] == {
         "name": "squares",

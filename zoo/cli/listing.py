@@ -8,6 +8,7 @@ import click
 
 from zoo import terminal
 from zoo.cli.options import json_option
+from zoo.errors import unknown
 from zoo.registry import default_registry
 from zoo.specs import KINDS, ModelSpec
 
@@ -45,6 +46,8 @@ def plugins(as_json: bool) -> None:
         }
         for plugin in registry.plugins.plugins
     ]
+    for name in registry.plugins.disables_nothing:
+        terminal.warn(f"ZOO_DISABLE_PLUGINS: {unknown('plugin', name, (plugin['name'] for plugin in found))}")
     if as_json:
         terminal.out_json(found)
         return
