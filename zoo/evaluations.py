@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 
@@ -18,8 +18,10 @@ def protocol(result: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in found.items() if key != "seed"} if isinstance(found, dict) else {})
 
 
-def best_step(records: Iterable[Mapping[str, Any]], metric: str, *, lower_is_better: bool = False) -> int | None:
-    """The step of the best score among a run's own evaluations, the first of equals; None where there is none.
+def best_step(
+    records: Iterable[Mapping[str, Any]], metric: str, among: Collection[int], *, lower_is_better: bool = False
+) -> int | None:
+    """The step, among some, of the best score of a run's own evaluations, the first of equals; None where none has one.
 
     Only scores of the latest one's protocol count, for a resumed run may evaluate in another way. What `zoo eval`
     added does not count: its settings, and so its scores, may be others.
@@ -32,7 +34,7 @@ def best_step(records: Iterable[Mapping[str, Any]], metric: str, *, lower_is_bet
         if isinstance(score, int | float) and not isinstance(score, bool):
             latest = protocol(result)
             by_protocol.setdefault(latest, {})[int(record["step"])] = score
-    scores = by_protocol.get(latest)
+    scores = {step: score for step, score in by_protocol.get(latest, {}).items() if step in among}
     if not scores:
         return None
     return (min if lower_is_better else max)(scores, key=lambda step: scores[step])

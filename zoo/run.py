@@ -125,8 +125,12 @@ class RunDirectory:
             )
 
     def best_step(self, metric: str, *, lower_is_better: bool = False) -> int | None:
-        """The step of the best score among the run's own evaluations, the first of equals; None where there is none."""
-        return evaluations.best_step(self.each_record("evaluations.jsonl"), metric, lower_is_better=lower_is_better)
+        """The step of the checkpoint with the best score by the run's own evaluations, the first of equals, or None.
+
+        A better one that was never saved, or is gone, is no reason to let this one go.
+        """
+        records = self.each_record("evaluations.jsonl")
+        return evaluations.best_step(records, metric, set(self.steps()), lower_is_better=lower_is_better)
 
     def evaluated(self, step: int) -> bool:
         """Whether the run evaluated this step itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -134,6 +135,11 @@ def _present(plan: Plan, folder: SweepFolder, results: Results, as_json: bool) -
     """The means of every model, dataset and point of the grid."""
     from zoo.sweep.results import rows, write_results
 
+    departures = plan.spec.departures()
+    if departures and any(group.paper is not None for group in results.groups):
+        told = f"the paper's scores are of its own settings; here: {', '.join(departures)}"
+        results = replace(results, notes=(*results.notes, told))
+        terminal.note(told)
     headers, body = rows(results)
     document = results.document()
     write_results(folder, document, headers, body, results.notes)

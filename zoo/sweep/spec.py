@@ -21,6 +21,9 @@ _LARGEST_FILE = 2**20  # bytes
 # Settings that the specification has keys for, which these would contradict.
 _OWN_KEYS = {"model": "models", "dataset": "datasets", "seed": "seeds", "steps": "steps", "preset": "preset"}
 
+# Settings, and groups of them, that a score depends on.
+_OF_TRAINING = {"batch_size", "dataset", "loss", "model", "trainer"}
+
 
 def _flat(values: Any) -> Any:
     """Settings by their dotted names."""
@@ -198,6 +201,20 @@ class SweepSpec(_Table):
         except ValidationError as error:
             raise SettingError(f"--set: {_told(error)}") from None
         return self.model_copy(update={"overrides": overrides, "metric_settings": metric_settings})
+
+    def departures(self) -> list[str]:
+        """What it says of training and scoring in the place of the presets and the metrics' own, as `key=value`.
+
+        How often is logged, saved and evaluated on the way is none of it; nor is the grid, which a table shows.
+        """
+        found = []
+        parts: tuple[SweepSpec | Override, ...] = (self, *self.overrides)
+        for part in parts:
+            found += [f"{key}={value}" for key in ("preset", "steps") if (value := getattr(part, key)) is not None]
+            found += [f"{key}={value}" for key, value in part.settings.items() if key.partition(".")[0] in _OF_TRAINING]
+        for metric, values in self.metric_settings.items():
+            found += [f"{metric}.{key}={value}" for key, value in values.items()]
+        return list(dict.fromkeys(found))
 
     def only_registered(self, registry: Registry) -> None:
         """Refuse names that nothing is registered under: a file may not name code to import."""

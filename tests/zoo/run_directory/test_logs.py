@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.zoo.run_directory.small_checkpoints import names_in
+from tests.zoo.run_directory.small_checkpoints import names_in, some
 from zoo.errors import CheckpointError
 from zoo.run import RunDirectory
 
@@ -74,6 +74,8 @@ def test_a_line_after_one_that_was_cut_short_is_a_line_of_its_own(run: RunDirect
 def test_the_best_step_is_of_the_runs_own_evaluations(run: RunDirectory) -> None:
     assert run.best_step("sap") is None
     scores = [(1, 0.3), (2, 0.5), (3, None), (4, 0.5), (5, 0.1)]
+    for step in (4, 5):
+        run.save(step, *some(step), {"steps_done": step})
     for step, score in scores:
         run.append("evaluations.jsonl", {"step": step, "metrics": {"sap": {"score": score, "protocol": {}}}})
     run.append("evaluations.jsonl", {"step": 6, "metrics": {}, "errors": {"sap": "failed"}})
@@ -82,6 +84,15 @@ def test_the_best_step_is_of_the_runs_own_evaluations(run: RunDirectory) -> None
     assert run.best_step("sap", lower_is_better=True) == 5
     assert run.best_step("mig") is None
     assert [step for step in range(8) if run.evaluated(step)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_best_step_is_one_that_has_a_checkpoint(run: RunDirectory) -> None:
+    """Or pruning would spare a checkpoint that is not there, and remove the best of those that are."""
+    for step, score in ((0, 0.9), (1, 0.2), (2, 0.7), (3, 0.3), (4, 0.8)):
+        run.append("evaluations.jsonl", {"step": step, "metrics": {"sap": {"score": score, "protocol": {}}}})
+    assert run.best_step("sap") == 2
+    run.prune(1, run.best_step("sap"))
+    assert run.steps() == [2, 3]
 
 
 def test_scores_of_another_protocol_are_not_compared(run: RunDirectory) -> None:

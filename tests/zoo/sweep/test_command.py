@@ -76,7 +76,13 @@ def test_from_the_file_to_the_table(
         row = next(line for line in outcome.out.splitlines() if line.strip().startswith(group["model"]))
         assert f"{group['mean']:.3f} ± {group['deviation']:.3f} (2)" in row
         assert row in outcome.out
-    assert (folder / "results.md").read_text().startswith("# tiny\n\n| model | dataset | metric |")
+    page = (folder / "results.md").read_text()
+    assert page.startswith("# tiny\n\n| model | dataset | metric |")
+    (note,) = document["notes"]
+    assert note.startswith("the paper's scores are of its own settings; here: steps=3, ")
+    assert note.endswith("factorvae.votes=20, factorvae.variance_images=256")
+    assert note in page
+    assert note in outcome.err
     # The runs are runs like all others.
     quick = ("--metrics", "mi_bounds", "--set", "mi_bounds.num=50")
     assert cli("eval", "ibgan", folder / "runs/ibgan-dsprites-seed=0", *quick).code == 0
