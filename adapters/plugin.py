@@ -8,10 +8,12 @@ from zoo.specs import ConverterSpec, DatasetSpec
 _HERE = "ibgan_plugin.adapters"
 
 
-def _dataset(name: str, summary: str) -> DatasetSpec:
+def _dataset(name: str, summary: str, *, has_factors: bool = True) -> DatasetSpec:
     """A dataset of the module of its name, in which a function of its name, `info` and `prepare` stand."""
     where = f"{_HERE}.{name}"
-    return DatasetSpec(name, f"{where}:{name}", summary, info=f"{where}:info", prepare=f"{where}:prepare")
+    return DatasetSpec(
+        name, f"{where}:{name}", summary, info=f"{where}:info", prepare=f"{where}:prepare", has_factors=has_factors
+    )
 
 
 @hookimpl
@@ -22,9 +24,13 @@ def zoo_datasets() -> list[DatasetSpec]:
         _dataset("color_dsprites", "dSprites in 512 colours, six factors; no download"),
         _dataset("color_dsprites_dlib", "disentanglement_lib's: a random colour an image, as noise"),
         _dataset("noisy_dsprites", "disentanglement_lib's: white sprites on uniform noise"),
-        _dataset("chairs3d", "86,366 renderings of 1,393 chairs, gray, 64x64; from the publisher's files"),
-        _dataset("celeba", "202,599 aligned faces, cropped, 64x64; from the publisher's files"),
-        _dataset("image_folder", "any tree or archive of images"),
+        _dataset(
+            "chairs3d",
+            "86,366 renderings of 1,393 chairs, gray, 64x64; from the publisher's files",
+            has_factors=False,
+        ),
+        _dataset("celeba", "202,599 aligned faces, cropped, 64x64; from the publisher's files", has_factors=False),
+        _dataset("image_folder", "any tree or archive of images", has_factors=False),
     ]
 
 

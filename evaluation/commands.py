@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,5 +212,6 @@ def _base_codes(
 def _save_figure(figure: Figure, path: Path) -> None:
     from zoo.files import writing
 
-    with writing(path) as temporary:
+    with writing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a name that the font cannot draw
         figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=150)

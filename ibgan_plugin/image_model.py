@@ -51,17 +51,24 @@ class ImageModel(nn.Module, ABC):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Return float32 (n, C, 64, 64) images in [0, 1] for (n, D) codes. Raises UsageError for another shape."""
-        if codes.dim() != 2 or codes.shape[1] != self.code_dim:
-            raise UsageError(f"codes have shape {tuple(codes.shape)}, expected (n, {self.code_dim})")
+        """Return float32 (n, C, 64, 64) images in [0, 1] for (n, D) codes. Raises UsageError for anything else."""
+        _check("codes", codes, (self.code_dim,))
         with evaluation_mode(self):
             return self._decoded(codes)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Return float32 (n, D) codes for float32 (n, C, 64, 64) images in [0, 1]; nothing is sampled."""
+        """Return float32 (n, D) codes for float (n, C, 64, 64) images in [0, 1]; nothing is sampled.
+
+        Raises UsageError for anything else.
+        """
+        height, width, channels = self.image_shape
+        _check("images", images, (channels, height, width))
+        if not images.is_floating_point():
+            raise UsageError(f"images are {images.dtype}, expected float in [0, 1]")
         with evaluation_mode(self):
-            return self._encoded(images.to(self.device).contiguous(memory_format=torch.channels_last))
+            on_device = images.to(self.device, torch.float32)
+            return self._encoded(on_device.contiguous(memory_format=torch.channels_last))
 
     def _code_of_noise(self, z: Tensor, stream: torch.Generator) -> Tensor:
         """Return the (n, D) codes that (n, D_z) noise stands for."""
@@ -77,3 +84,11 @@ class ImageModel(nn.Module, ABC):
     @abstractmethod
     def _images(self, codes: Tensor) -> Tensor:
         """Return float32 images in [0, 1] for float32 codes on the device."""
+
+
+def _check(what: str, given: Tensor, shape: tuple[int, ...]) -> None:
+    if not isinstance(given, Tensor):
+        raise UsageError(f"{what} are of type {type(given).__name__}, expected a torch.Tensor")
+    if given.dim() != 1 + len(shape) or given.shape[1:] != shape:
+        expected = ", ".join(map(str, ("n", *shape)))
+        raise UsageError(f"{what} have shape {tuple(given.shape)}, expected ({expected})")

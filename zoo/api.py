@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -114,10 +115,13 @@ def train(
     other run settings (`batch_size`, `save_every`, `eval_every`, `device`, `precision`, ...). With `resume` the run's
     own configuration holds, its dataset included, and what is given here may differ only in how long it goes on, on
     which device, what it writes, and where the dataset's files are.
+
+    Ctrl-C raises KeyboardInterrupt, and SIGTERM and SIGHUP a ZooError, once a checkpoint is written.
     """
     from zoo.config import resolve_config, resumed_config
     from zoo.run import RunDirectory
     from zoo.settings import flat
+    from zoo.signals import Interrupted
     from zoo.training import train as run_training
     from zoo.untrusted import user_path
 
@@ -131,7 +135,12 @@ def train(
         raise UsageError(f"zoo.train({model!r}) needs a dataset, or resume=True and out= a run that is there")
     else:
         config = resolve_config(registry, model, dataset, preset=preset, typed=typed)
-    return run_training(registry, config, run.path, resume=resume, data_root=_root(data_root))
+    try:
+        return run_training(registry, config, run.path, resume=resume, data_root=_root(data_root))
+    except Interrupted as stopped:
+        if stopped.number == signal.SIGINT:  # no failure, which a loop over seeds may catch and go on from
+            raise KeyboardInterrupt(str(stopped)) from None
+        raise
 
 
 def evaluate(

@@ -323,8 +323,13 @@ def _full(target: Any, values: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; a path as it is from any folder, since a run may be resumed from another."""
-    return str(user_path(value).absolute()) if isinstance(value, Path) else value
+    """A value as JSON has it; a path as it is from any folder, since a run may be resumed from another, and one name
+    for one folder, however it was reached.
+    """
+    if not isinstance(value, Path):
+        return value
+    path = user_path(value)
+    return str(path.resolve() if ".." in path.parts else path.absolute())
 
 
 def _brief(value: Any) -> str:

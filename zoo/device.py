@@ -118,7 +118,7 @@ def _device(name: str) -> torch.device:
         raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("device 'mps' is not there: torch sees no Apple GPU")
-    if device.type not in ("cpu", "cuda", "mps"):
+    if device.type not in ("cpu", "cuda", "mps") or (device.type == "cpu" and device.index is not None):
         raise UsageError(f"unknown device {name!r}; there are: auto, cpu, cuda, cuda:N, mps")
     return device
 

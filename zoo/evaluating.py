@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a checkpoint; return the document that `zoo eval --json` prints, and append it to evaluations.jsonl.
 
+    Where Ctrl-C ends it, the metrics that had finished are appended all the same.
+
     The dataset is the one it was trained on. `dataset_name` is its name where a person typed it, as an import path
     must be; under "dataset" the settings may say where its files are now.
     """
@@ -46,10 +51,8 @@ def evaluate(
     else:
         _warn_of_other_images(loaded, dataset)
     began = time.monotonic()
-    results, errors = score(registry, loaded.model, dataset, metrics, seed, wanted, data_root)
-    seconds = round(time.monotonic() - began, 3)
-    if isinstance(dataset, _NotHere) and not results:
-        raise dataset.why
+    results: dict[str, dict[str, Any]] = {}
+    errors: dict[str, str] = {}
     document = {
         "model": model_name,
         "checkpoint": loaded.name,
@@ -59,12 +62,31 @@ def evaluate(
         "metrics": results,
         "errors": errors,
     }
-    if record and loaded.run is not None:
-        try:
+
+    def append() -> None:
+        if record and loaded.run is not None:
             # What was asked for stands in the log, too, and what it took: a sweep tells by that what is left to do.
-            loaded.run.append("evaluations.jsonl", document | {"settings": _json(wanted), "seconds": seconds})
-        except ZooError as error:
-            terminal.warn(f"the result is not recorded: {error}")
+            more = {"settings": _json(wanted), "seconds": round(time.monotonic() - began, 3)}
+            try:
+                loaded.run.append("evaluations.jsonl", document | more)
+            except ZooError as error:
+                terminal.warn(f"the result is not recorded: {error}")
+
+    try:
+        for name, result in each_score(registry, loaded.model, dataset, metrics, seed, wanted, data_root):
+            if isinstance(result, str):
+                errors[name] = result
+            else:
+                results[name] = result
+    except KeyboardInterrupt:
+        if results:
+            append()
+            scores = ", ".join(f"{name} {result['score']}" for name, result in results.items())
+            terminal.note(f"finished before that: {scores}")
+        raise
+    if isinstance(dataset, _NotHere) and not results:
+        raise dataset.why
+    append()
     return document
 
 
@@ -96,7 +118,7 @@ def _warn_of_other_images(loaded: Loaded, dataset: Any) -> None:
     if before != now:
         terminal.warn(
             f"{loaded.name} was trained on other images of {loaded.config.dataset}, {shown(before)}; the scores are "
-            f"of those here, {now}"
+            f"of those here, {shown(now)}"
         )
 
 
@@ -114,9 +136,10 @@ def check_metrics(
         raise UsageError("no metric named; try --metrics factorvae, or see zoo list metrics")
     foreign = [name for name in metric_settings if name not in metrics]
     if foreign:
-        raise UsageError(
-            f"settings for {foreign[0]!r}, which is not among the metrics asked for ({', '.join(metrics)})"
-        )
+        asked = ", ".join(metrics)
+        name, _, key = foreign[0].rpartition(".")
+        meant = f'; write {{"{name}": {{"{key}": ...}}}}' if name in metrics else ""
+        raise UsageError(f"settings for {foreign[0]!r}, which is not among the metrics asked for ({asked}){meant}")
     specs = {name: registry.spec(MetricSpec, name) for name in metrics}
     checked: dict[str, dict[str, Any]] = {}
     for name, spec in specs.items():
@@ -139,12 +162,26 @@ def score(
     metric_settings: Mapping[str, Mapping[str, Any]],
     data_root: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Compute metrics one after the other; return the results and, for those that failed, the reasons.
+    """Compute metrics one after the other; return the results and, for those that failed, the reasons."""
+    found = dict(each_score(registry, model, dataset, metrics, seed, metric_settings, data_root))
+    results = {name: result for name, result in found.items() if not isinstance(result, str)}
+    return results, {name: error for name, error in found.items() if isinstance(error, str)}
+
+
+def each_score(
+    registry: Registry,
+    model: Any,
+    dataset: Any,
+    metrics: Sequence[str],
+    seed: int,
+    metric_settings: Mapping[str, Mapping[str, Any]],
+    data_root: Path | None = None,
+) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Yield each metric's name with its result or, where it failed, the reason.
 
     A metric with a setting `data_root` has files of its own there, and is given this one unless it was given another.
+    What it prints goes to stderr: stdout is for the scores.
     """
-    results: dict[str, dict[str, Any]] = {}
-    errors: dict[str, str] = {}
     for name in metrics:
         try:
             spec = registry.spec(MetricSpec, name)
@@ -154,12 +191,13 @@ def score(
             values = settings.validated(metric, metric_settings.get(name, {}), name)
             if "data_root" in settings.settings_of(metric) and values.get("data_root") is None:
                 values["data_root"] = data_root
-            result = metric(model, dataset, seed, **values)
-            results[name] = _result(result)
-        except Exception as error:  # a metric may come from another plugin: its failure costs its own score only
-            errors[name] = described(error)
+            with redirect_stdout(sys.stderr):
+                result = metric(model, dataset, seed, **values)
+            found: dict[str, Any] | str = _result(result)
+        except (Exception, SystemExit) as error:  # a metric may be another plugin's: its failure costs its score only
+            found = described(error)
             terminal.trace(error)
-    return results, errors
+        yield name, found
 
 
 def _result(result: Any) -> dict[str, Any]:
@@ -169,5 +207,7 @@ def _result(result: Any) -> dict[str, Any]:
     score = result["score"]
     if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
         raise MetricError(f"returned a score of type {type(score).__name__}, expected a number or None")
+    if score is not None and not math.isfinite(score):
+        raise MetricError(f"returned the score {score}, expected a finite number or None")
     json.dumps(result, allow_nan=False)
     return result

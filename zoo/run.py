@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _STEP = re.compile(r"step-(\d{8,})")
+_ASIDE = "damaged-evaluations.jsonl"  # of checkpoints that are damaged
 # What `locked` guards: all that is written here.
-_NAMES = ("config.json", "metrics.jsonl", "evaluations.jsonl", "owner.json", "run.lock", "checkpoints", "figures")
+_NAMES = (
+    "config.json", "metrics.jsonl", "evaluations.jsonl", _ASIDE, "owner.json", "run.lock", "checkpoints", "figures"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,18 +113,18 @@ class RunDirectory:
         return None
 
     def refuse_to_begin_anew(self) -> None:
-        """Raise CheckpointError where there was a checkpoint once, and there is none left to go on from: beginning
-        again would drop the logs of what was done.
+        """Raise CheckpointError where there was a checkpoint once, and there is no whole one left to go on from:
+        beginning again would drop the logs of what was done. Of less than `save_every` steps that is no loss.
         """
-        if self.steps():
-            return  # damaged, and told of
+        damaged = bool(self.steps())
         saved_every = self.config.save_every
         logged = max((int(record["step"]) for record in self.each_record("metrics.jsonl")), default=0)
         scored = any(not is_own(record) for record in self.each_record("evaluations.jsonl"))
-        if scored or 0 < saved_every < logged:
+        if scored or 0 < saved_every < logged + damaged:
+            lost = "has no whole checkpoint" if damaged else "has no checkpoint any more"
             raise CheckpointError(
-                f"{self.path} was at step {logged:,} and has no checkpoint any more; put its checkpoints/ back, or "
-                "begin a new run with another --out"
+                f"{self.path} was at step {logged:,} and {lost}; put its checkpoints/ back, or begin a new run with "
+                "another --out"
             )
 
     def best_step(self, metric: str, *, lower_is_better: bool = False) -> int | None:
@@ -169,6 +172,12 @@ class RunDirectory:
         for left in self.checkpoints_path.glob(".step-*"):
             shutil.rmtree(left, ignore_errors=True)
         self._set_damaged_aside(step)
+        # What the run scored itself it scores again; what was asked of a checkpoint that is damaged now, nobody would.
+        asked = [r for r in self.each_record("evaluations.jsonl") if r["step"] > step and not is_own(r)]
+        for record in asked:
+            self.append(_ASIDE, record)
+        if asked:
+            terminal.warn(f"{len(asked)} evaluations of steps after {step:,} are in {self.path / _ASIDE} now")
         for file in ("metrics.jsonl", "evaluations.jsonl"):
             log.drop_after(self.path / file, step)
 

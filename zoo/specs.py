@@ -77,10 +77,12 @@ class DatasetSpec(Spec):
 
     `info` and `prepare` are targets too: `info(data_root, **settings) -> dict` tells what is there and what is missing,
     `prepare(data_root, **settings) -> Path` makes it ready. Empty where there is nothing to tell or to do.
+    `has_factors` False lets a sweep refuse metrics that need ground truth before it trains.
     """
 
     info: str = ""
     prepare: str = ""
+    has_factors: bool = True
 
 
 @dataclass(frozen=True)

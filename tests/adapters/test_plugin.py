@@ -33,6 +33,7 @@ def test_info_on_an_empty_root_is_plain_and_leaves_it_empty(spec: Any, tmp_path:
     assert told["name"] == spec.name
     assert told["ready"] is False
     assert {"where", "images", "image_shape", "factors", "source", "missing"} <= told.keys()
+    assert bool(told["factors"]) == spec.has_factors
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert not (tmp_path / "root").exists()
 

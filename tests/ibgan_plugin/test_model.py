@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -114,6 +115,24 @@ def test_the_mode_comes_back_after_an_error_too(system):
     with pytest.raises(UsageError, match=r"codes have shape \(2, 9\), expected \(n, 10\)"):
         system.model.decode(torch.zeros(2, 9))
     assert all(part.training for part in system.model.modules())
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (np.zeros((2, 3, 64, 64), np.float32), "images are of type ndarray, expected a torch.Tensor"),
+        (torch.zeros(2, 64, 64, 3), r"images have shape \(2, 64, 64, 3\), expected \(n, 3, 64, 64\)"),
+        (torch.zeros(2, 3, 64, 64, dtype=torch.uint8), r"images are torch.uint8, expected float in \[0, 1\]"),
+    ],
+)
+def test_what_are_no_images_is_told(system, images, told):
+    with pytest.raises(UsageError, match=told):
+        system.model.encode(images)
+
+
+def test_images_of_another_float_type_are_taken(system, squares):
+    images = squares(2, channels=3)
+    assert torch.equal(system.model.encode(images.double()), system.model.encode(images))
 
 
 def test_the_representation_takes_two_steps_in_ibgan_and_one_in_the_others(build, squares):

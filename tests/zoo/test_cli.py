@@ -67,6 +67,9 @@ def misbehaving(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         ([*TRAIN, "--seed", "-1"], 2, "-1 is not in the range"),
         ([*TRAIN, "--precision", "fp8"], 2, "'fp8' is not one of 'auto', 'fp32', 'bf16'"),
         ([*TRAIN, "--device", "tpu"], 2, "unknown device 'tpu'; there are: auto, cpu, cuda, cuda:N, mps"),
+        ([*TRAIN, "--device", "cpu:3"], 2, "unknown device 'cpu:3'; there are: auto, cpu, cuda, cuda:N, mps"),
+        ([*TRAIN, "--set", "steps=4"], 2, "--steps and --set steps=... are both given; leave one out"),
+        ([*TRAIN, "--save-every", "2", "--set", "save_every=2"], 2, "--save-every and --set save_every=... are both"),
         ([*TRAIN, "--device", "cuda:99"], 2, "device 'cuda:99' is not there: torch sees "),
         ([*TRAIN, "--epochs", "3"], 2, "No such option"),
         (["train", "ibgan"], 2, "Missing option '--dataset'; see zoo train --help"),
@@ -300,6 +303,24 @@ def test_one_failing_metric_costs_its_own_score_only(
 def test_an_interrupt_where_nothing_is_to_be_saved(cli: Callable[..., Any], run_copy: Path, misbehaving: None) -> None:
     outcome = cli("eval", "ibgan", run_copy, "--metrics", "misbehaving_metrics:interrupted")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "interrupted")
+    assert not (run_copy / "evaluations.jsonl").exists()
+
+
+def test_what_had_finished_before_an_interrupt_is_recorded(
+    cli: Callable[..., Any], run_copy: Path, misbehaving: None
+) -> None:
+    metrics = "mi_bounds,misbehaving_metrics:interrupted,misbehaving_metrics:fails"
+    outcome = cli("eval", "ibgan", run_copy, "--metrics", metrics, "--set", "mi_bounds.num=100")
+    assert (outcome.code, outcome.out) == (130, "")
+    record = json.loads((run_copy / "evaluations.jsonl").read_text())
+    assert (list(record["metrics"]), record["errors"]) == (["mi_bounds"], {})
+    assert f"finished before that: mi_bounds {record['metrics']['mi_bounds']['score']}" in outcome.err
+
+
+def test_a_configuration_keeps_the_sources_of_its_values(cli: Callable[..., Any], run_copy: Path) -> None:
+    words = ("train", "ibgan", "--config", run_copy / "config.json")
+    (row,) = [line for line in cli(*words, "--dry-run").out.splitlines() if line.split()[:1] == ["loss.beta"]]
+    assert row.strip().endswith("--config (Table 7 (Figures 4 and 8: 0.212))")
 
 
 def test_a_run_directory_is_chosen_where_none_is_named(

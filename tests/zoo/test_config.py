@@ -213,6 +213,18 @@ def test_a_default_may_be_typed_when_a_run_is_resumed(
             resumed_config(registry, config, "ibgan", words=["loss=with_default:Loss", "loss.extra=2"])
 
 
+def test_a_folder_has_one_name_however_it_was_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or its images would be prepared twice, and a sweep would take its own folder for another one's."""
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "runs").mkdir()
+    found = []
+    for here, written in ((tmp_path, "faces"), (tmp_path / "runs", "../faces"), (tmp_path, "runs/../faces")):
+        monkeypatch.chdir(here)
+        config = resolve_config(default_registry(), "ibgan", "image_folder", words=[f"dataset.source={written}"])
+        found.append(config.settings["dataset"]["source"])
+    assert found == [str(tmp_path / "faces")] * 3
+
+
 def test_metrics_that_are_never_computed_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     base = made(default_registry())
     monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "evaluation")

@@ -40,8 +40,15 @@ def placed(model: Any, data: Any, seed: int = 0, *, data_root: Path | None = Non
     return {"score": 0, "protocol": {}, "root": str(data_root)}
 
 
+def prints(model: Any, data: Any, seed: int = 0) -> dict[str, Any]:
+    print("on its way")  # noqa: T201  # as another plugin's metric may
+    return {"score": 1, "protocol": {}}
+
+
 METRICS = {
     "placed": placed,
+    "prints": prints,
+    "exits": raises(SystemExit(3)),
     "counts": counts,
     "undefined": raises(MetricError("not defined for this")),
     "key": raises(KeyError("lost")),
@@ -51,6 +58,7 @@ METRICS = {
     "no_score": returns({"protocol": {}}),
     "no_protocol": returns({"score": 1.0}),
     "nan": returns({"score": float("nan"), "protocol": {}}),
+    "nan_beside": returns({"score": 0.5, "protocol": {}, "more": float("nan")}),
     "numpy": returns({"score": np.float32(0.5), "protocol": {}}),
     "array": returns({"score": 0.5, "protocol": {}, "more": np.zeros(2)}),
     "none": returns({"score": None, "protocol": {}, "reason": "no dimension is active"}),
@@ -112,7 +120,9 @@ def test_results_come_in_order_with_their_settings_and_seed(registry: Registry) 
         ("nothing", "returned None, expected a dict with score and protocol"),
         ("no_score", "returned {'protocol': {}}, expected a dict with score and protocol"),
         ("no_protocol", "returned {'score': 1.0}, expected a dict with score and protocol"),
-        ("nan", "ValueError: Out of range float values are not JSON compliant"),
+        ("nan", "returned the score nan, expected a finite number or None"),
+        ("nan_beside", "ValueError: Out of range float values are not JSON compliant"),
+        ("exits", "SystemExit: 3"),
         ("numpy", "returned a score of type float32, expected a number or None"),
         ("array", "TypeError: Object of type ndarray is not JSON serializable"),
         ("missing", "cannot import no_such_module:metric: No module named 'no_such_module'; is its package"),
@@ -127,6 +137,16 @@ def test_a_failing_metric_costs_its_own_score_only(registry: Registry, name: str
     assert list(errors) == [name]
     assert errors[name].startswith(told)
     assert "\n" not in errors[name]
+
+
+def test_what_a_metric_prints_is_no_result(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    assert score(registry, None, DATA, ["prints"], 0, {})[1] == {}
+    assert capsys.readouterr() == ("", "on its way\n")
+
+
+def test_settings_by_dotted_names_are_told_how_they_are_written(registry: Registry) -> None:
+    with pytest.raises(UsageError, match=r"settings for 'counts\.times', .*; write {\"counts\": {\"times\": \.\.\.}}$"):
+        check_metrics(registry, ["counts"], {"counts.times": {}})
 
 
 def test_an_interrupt_is_no_failure_of_a_metric(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo import terminal
-from zoo.cli.options import RegisteredName, UserPath, data_root_option, model_argument, set_option
+from zoo.cli.options import RegisteredName, UserPath, assigned, data_root_option, model_argument, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.specs import DatasetSpec
@@ -72,6 +72,8 @@ def train(
     if out is not None:
         RunDirectory(out).refuse_checkpoint()
     typed = {key: value for key, value in options.items() if value is not None}
+    for key in typed.keys() & assigned(words).keys():
+        raise UsageError(f"--{key.replace('_', '-')} and --set {key}=... are both given; leave one out")
     if resume and out is not None and RunDirectory(out).exists():
         stored = RunDirectory(out).config
         resolved = resumed_config(registry, stored, model, dataset, preset=preset, typed=typed, words=words)
@@ -99,8 +101,9 @@ def _to_start_from(path: Path) -> RunConfig:
     from zoo.config import RunConfig
 
     config = RunConfig.from_file(path)
-    first = {key: source.removeprefix("--config (").removesuffix(")") for key, _, source in config.rows()}
-    return config.model_copy(update={"sources": {key: f"--config ({source})" for key, source in first.items()}})
+    sources = {key: source for key, _, source in config.rows()}
+    once = {key: s if s.startswith("--config (") else f"--config ({s})" for key, s in sources.items()}
+    return config.model_copy(update={"sources": once})
 
 
 def _free_name(model: str, dataset: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from zoo.evaluating import check_metrics
 from zoo.files import cannot_write, write_json
 from zoo.registry import Registry, resolve
 from zoo.run import RunDirectory
-from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
+from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, TrainerSpec
 from zoo.sweep.progress import Asked
 from zoo.sweep.spec import SweepSpec
 from zoo.untrusted import read_json, said
@@ -59,13 +59,14 @@ class Plan:
     spec: SweepSpec
     runs: tuple[PlannedRun, ...]
     metric_settings: Mapping[str, Mapping[str, Any]]
-    left_out: tuple[str, ...] = field(default=())  # settings that some models do not have, a line each
+    left_out: tuple[str, ...] = field(default=())  # what some models and datasets do not have, a line each
 
     @classmethod
     def of(cls, registry: Registry, spec: SweepSpec) -> Plan:
         """Resolve every run; raises before anything is begun, one line, for whatever does not fit."""
         given = {name: spec.metric_settings.get(name, {}) for name in spec.metrics}
         checked = check_metrics(registry, spec.metrics, given) if spec.metrics else {}
+        hopeless = _without_factors(registry, spec)
         metric_settings = {name: {k: _json(v) for k, v in values.items()} for name, values in checked.items()}
         combinations, left_out = _combinations(registry, spec)
         if len(combinations) * len(spec.seeds) > MOST_RUNS:
@@ -77,7 +78,7 @@ class Plan:
         if len(set(names)) < len(names):
             twice = next(name for i, name in enumerate(names) if name in names[:i])
             raise UsageError(f"two runs would both be called {twice}; write their values differently")
-        return cls(spec, tuple(runs), metric_settings, tuple(left_out))
+        return cls(spec, tuple(runs), metric_settings, (*left_out, *hopeless))
 
     @property
     def asked(self) -> Asked:
@@ -180,11 +181,21 @@ def replanned(registry: Registry, run: PlannedRun, steps: int, settings: Mapping
 Combination = tuple[str, str, str | None, int | None, dict[str, Any], dict[str, Any]]
 
 
+def _without_factors(registry: Registry, spec: SweepSpec) -> list[str]:
+    """A line for each metric that will fail on some datasets. UsageError for one that would fail on all of them."""
+    lacking = [name for name in spec.datasets if not registry.spec(DatasetSpec, name, typed=False).has_factors]
+    needing = [name for name in spec.metrics if registry.spec(MetricSpec, name, typed=False).needs_factors]
+    told = [f"{metric} needs ground-truth factors, which {', '.join(lacking)} does not have" for metric in needing]
+    if told and set(lacking) == set(spec.datasets):
+        raise UsageError(f"{told[0]}; leave it out of metrics")
+    return [f"{line}: it will fail there" for line in told] if lacking else []
+
+
 def _combinations(registry: Registry, spec: SweepSpec) -> tuple[list[Combination], list[str]]:
     """(model, dataset, preset, steps, settings, point) of everything but the seeds, and what was left out of some."""
     found: list[Combination] = []
     used: set[tuple[int, str]] = set()  # (table, key): table -1 is the top's, the others are the overrides'
-    lacking: dict[str, list[str]] = {}
+    lacking: dict[str, list[tuple[str, str]]] = {}
     known: set[str] = set()
     for model, dataset in itertools.product(spec.models, spec.datasets):
         preset, steps, settings, grid, tables = _tables_of(spec, model, dataset)
@@ -203,10 +214,18 @@ def _combinations(registry: Registry, spec: SweepSpec) -> tuple[list[Combination
         for key, table in tables.items():
             if key in had:
                 used.add((table, key))
-            elif model not in lacking.setdefault(key, []):
-                lacking[key].append(model)
+            else:
+                lacking.setdefault(key, []).append((model, dataset))
     _all_used(spec, used, known)
-    return found, [f"{', '.join(models)}: no setting {key}, left out there" for key, models in lacking.items()]
+    return found, [f"{_named(pairs, spec)}: no setting {key}, left out there" for key, pairs in lacking.items()]
+
+
+def _named(pairs: Sequence[tuple[str, str]], spec: SweepSpec) -> str:
+    """Some pairs of models and datasets in few words: what stands there with all of the others by its name alone."""
+    models = [model for model in spec.models if all((model, dataset) in pairs for dataset in spec.datasets)]
+    datasets = [dataset for dataset in spec.datasets if all((model, dataset) in pairs for model in spec.models)]
+    others = [f"{m} on {d}" for m, d in pairs if m not in models and d not in datasets]
+    return ", ".join([*models, *datasets, *others])
 
 
 def _tables_of(

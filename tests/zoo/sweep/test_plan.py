@@ -63,6 +63,28 @@ def test_the_grid_is_crossed_where_a_model_has_the_setting() -> None:
     ]
 
 
+def test_a_setting_that_a_dataset_lacks_is_told_of_that_dataset() -> None:
+    found = plan(
+        models=["ibgan", "vae"],
+        datasets=["image_folder", "dsprites"],
+        steps=1,
+        settings={"dataset.source": ".", "model.ndf": 4},
+    )
+    assert sorted(found.left_out) == [
+        "dsprites: no setting dataset.source, left out there",
+        "vae: no setting model.ndf, left out there",
+    ]
+
+
+def test_a_metric_that_cannot_work_is_told_before_anything_is_trained() -> None:
+    settings = {"dataset.source": "."}
+    with pytest.raises(UsageError, match=r"^mig needs ground-truth factors, which image_folder does not have; leave"):
+        plan(datasets=["image_folder"], metrics=["fid", "mig"], settings=settings)
+    found = plan(datasets=["image_folder", "dsprites"], metrics=["fid", "mig"], settings=settings)
+    assert "mig needs ground-truth factors, which image_folder does not have: it will fail there" in found.left_out
+    assert not any("fid" in line for line in found.left_out)
+
+
 def test_overrides_in_their_order() -> None:
     found = plan(
         models=["ibgan", "beta_vae"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import zoo
 from zoo.run import RunDirectory
 
 MISBEHAVING = """
-import os, time
+import os, sys, time
 import numpy as np
 import torch
 from pathlib import Path
@@ -47,7 +48,7 @@ def fails(model, data, seed=0):
 
 def sleeps(model, data, seed=0):
     if "AWAKE" not in os.environ:
-        print("sleeping", flush=True)
+        print("sleeping", file=sys.__stdout__, flush=True)  # what a metric prints otherwise goes to stderr
         time.sleep(120)
     return {"score": 0.5, "protocol": {}}
 
@@ -126,6 +127,7 @@ def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "misbehaving.py").write_text(MISBEHAVING)
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "misbehaving", raising=False)  # another test's may have given scores already
     return folder
 
 

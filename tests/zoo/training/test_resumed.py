@@ -137,6 +137,28 @@ def test_checkpoints_that_are_gone_are_no_reason_to_begin_anew(
     assert logs(run_copy) == before != []
 
 
+def test_damaged_checkpoints_are_no_reason_to_begin_anew(train: Callable[..., RunDirectory], run_copy: Path) -> None:
+    for weights in run_copy.glob("checkpoints/*/model.safetensors"):
+        weights.write_bytes(b"?")
+    before = logs(run_copy)
+    with pytest.raises(CheckpointError, match=r"was at step 6 and has no whole checkpoint; put its checkpoints/ back"):
+        train(run_copy, resume=True, seed=3, steps=7)
+    assert logs(run_copy) == before != []
+
+
+def test_what_was_asked_of_a_checkpoint_that_is_damaged_is_kept(
+    train: Callable[..., RunDirectory], run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f'{{"step": {step}, "checkpoint": "it", "metrics": {{}}}}\n' for step in (4, 6)]
+    own = '{"step": 6, "metrics": {}}\n'
+    (run_copy / "evaluations.jsonl").write_text("".join([*lines, own]))
+    (run_copy / "checkpoints" / "step-00000006" / "model.safetensors").unlink()
+    train(run_copy, resume=True, seed=3, steps=6, log_every=1)
+    assert (run_copy / "evaluations.jsonl").read_text() == lines[0]
+    assert (run_copy / "damaged-evaluations.jsonl").read_text() == lines[1]
+    assert "1 evaluations of steps after 4 are in" in capsys.readouterr().err
+
+
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
     train: Callable[..., RunDirectory], run_copy: Path, trained: Path
 ) -> None:

@@ -129,7 +129,8 @@ def test_a_signal_while_a_checkpoint_is_written_leaves_the_evaluation_to_the_res
     more = {"eval_every": 2, "eval_metrics": ["misbehaving:scores"], "save_every": 2}
     with monkeypatch.context() as patched:
         patched.setattr(RunDirectory, "save", interrupted)
-        with pytest.raises(Interrupted, match="stopped by SIGINT after step 2"):
+        # No failure, which a program's loop over seeds may catch and go on from.
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT after step 2"):
             train(out, IMAGES, steps=4, **more)
     run = RunDirectory(out)
     assert (run.steps(), run.records("evaluations.jsonl")) == ([2], [])
@@ -137,6 +138,21 @@ def test_a_signal_while_a_checkpoint_is_written_leaves_the_evaluation_to_the_res
         train(out, IMAGES, resume=True, steps=2)
     train(out, IMAGES, resume=True, steps=2, eval_metrics=["misbehaving:scores"])
     assert [record["step"] for record in run.records("evaluations.jsonl")] == [2]
+
+
+def test_a_scheduler_that_stops_a_program_is_told_as_an_error(
+    train: Callable[..., RunDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = RunDirectory.save
+
+    def terminated(*words: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return save(*words)
+
+    monkeypatch.setattr(RunDirectory, "save", terminated)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM after step 2") as caught:
+        train(tmp_path / "run", IMAGES, steps=4, save_every=2)
+    assert caught.value.exit_code == 143
 
 
 def test_in_another_thread_signals_are_left_alone(train: Callable[..., RunDirectory], tmp_path: Path) -> None:
