@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from zoo.cli.options import (
     checkpoint_argument,
     data_root_option,
     device_option,
+    grouped,
     model_argument,
     run_dataset_option,
     seed_option,
+    set_option,
 )
 from zoo.errors import UsageError
 from zoo.registry import default_registry
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
+    from zoo.interfaces import Dataset
     from zoo.loading import Loaded
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -94,6 +98,7 @@ def _write_images(model: Any, num: int, seed: int, out: Path) -> None:
 )
 @click.option("--span", type=float, default=3.0, show_default=True, help="Move each r_i from -SPAN to SPAN.")
 @click.option("--steps", type=click.IntRange(2, 100), default=11, show_default=True, help="In how many values.")
+@set_option("dataset.source=PATH: where the images of --images are now.")
 @seed_option
 @device_option
 @run_dataset_option
@@ -107,6 +112,7 @@ def traverse(
     per_factor: str | None,
     span: float,
     steps: int,
+    words: tuple[str, ...],
     seed: int,
     device: str,
     dataset: str | None,
@@ -121,8 +127,15 @@ def traverse(
         raise UsageError(f"{out}: a traversal is written as .gif, or as {', '.join((*_PICTURES, *_DOCUMENTS))}")
     if sum(given is not None for given in (bases, images, per_factor)) > 1:
         raise UsageError("--bases, --images and --per-factor each choose the base codes; give one of them")
+    places = grouped(words)
+    for stray in places.keys() - {"dataset"}:
+        raise UsageError(f"a traversal has no setting of {stray}; only dataset.KEY=PATH may be set")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
-    codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, dataset, data_root)
+
+    def open_dataset() -> Dataset:
+        return loaded.open_dataset(default_registry(), data_root, dataset, **places.get("dataset", {}))
+
+    codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, open_dataset)
     kl = figures.kl_of_loaded(loaded, codes.shape[1], seed)
     traversal = figures.traverse(loaded.model, codes, span=span, steps=steps, kl=kl)
     if ending == ".gif":
@@ -192,8 +205,7 @@ def _base_codes(
     images: str | None,
     per_factor: str | None,
     seed: int,
-    dataset_name: str | None,
-    data_root: Path | None,
+    open_dataset: Callable[[], Dataset],
 ) -> tuple[Tensor, list[str]]:
     """The codes that a traversal starts from, and what each is called."""
     from ibgan_plugin.evaluation.bases import encoded, named_images, one_per_value
@@ -201,7 +213,7 @@ def _base_codes(
 
     if images is None and per_factor is None:
         return base_codes(loaded.model, bases, seed), [f"generated, seed {seed}, {i}" for i in range(bases)]
-    dataset = loaded.open_dataset(default_registry(), data_root, dataset_name)
+    dataset = open_dataset()
     if per_factor is not None:
         indices = one_per_value(dataset, per_factor)
         return encoded(loaded.model, dataset, indices), [f"{per_factor} {value}" for value in range(len(indices))]

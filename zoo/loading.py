@@ -55,7 +55,7 @@ class Loaded:
             if name not in places and isinstance(value, str) and not Path(value).is_absolute():
                 raise UsageError(
                     f"{self.name} was trained on images of {shown(value)} and does not say where that was; name it: "
-                    f"--set dataset.{name}=PATH with zoo eval, load_dataset({name}=PATH) from Python"
+                    f"--set dataset.{name}=PATH on the command line, load_dataset({name}=PATH) from Python"
                 )
         return build_dataset(registry, self.config.dataset, data_root, values, typed=typed is not None)
 

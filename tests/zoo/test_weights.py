@@ -99,8 +99,11 @@ def test_images_that_only_have_a_name_are_named_anew(
     ]
     refused = cli(*words)
     told = f"{out} was trained on images of 'faces' and does not say where that was; name it: --set dataset.source=PATH"
-    assert (refused.code, refused.error) == (2, f"{told} with zoo eval, load_dataset(source=PATH) from Python")
+    assert (refused.code, refused.error) == (2, f"{told} on the command line, load_dataset(source=PATH) from Python")
     assert json.loads(cli(*words, "--set", "dataset.source=faces").out)["dataset"] == "image_folder"
+    drawing = ["traverse", "ibgan", out, "--images", "1,2", "--out", "t.png", "--data-root", tmp_path]
+    assert cli(*drawing, "--set", "dataset.source=faces").code == 0
+    assert "no setting of fid; only dataset.KEY=PATH" in cli(*drawing, "--set", "fid.num_images=2").error
     model = zoo.load("ibgan", out, data_root=tmp_path)
     assert len(model.load_dataset(source=tmp_path / "faces")) == 3
     for name in ("size", "typed"):
