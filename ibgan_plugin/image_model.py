@@ -67,7 +67,7 @@ class ImageModel(nn.Module, ABC):
         if not images.is_floating_point():
             raise UsageError(f"images are {images.dtype}, expected float in [0, 1]")
         with evaluation_mode(self):
-            on_device = images.to(self.device, torch.float32)
+            on_device = images.to(self.device).float()  # in two steps: a trace of one would name the device
             return self._encoded(on_device.contiguous(memory_format=torch.channels_last))
 
     def _code_of_noise(self, z: Tensor, stream: torch.Generator) -> Tensor:

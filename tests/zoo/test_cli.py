@@ -317,7 +317,10 @@ def test_what_had_finished_before_an_interrupt_is_recorded(
     assert f"finished before that: mi_bounds {record['metrics']['mi_bounds']['score']}" in outcome.err
 
 
-def test_a_configuration_keeps_the_sources_of_its_values(cli: Callable[..., Any], run_copy: Path) -> None:
+def test_a_configuration_keeps_the_sources_of_its_values(
+    cli: Callable[..., Any], run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # or the words are wrapped
     words = ("train", "ibgan", "--config", run_copy / "config.json")
     (row,) = [line for line in cli(*words, "--dry-run").out.splitlines() if line.split()[:1] == ["loss.beta"]]
     assert row.strip().endswith("--config (Table 7 (Figures 4 and 8: 0.212))")
