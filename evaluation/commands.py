@@ -14,8 +14,8 @@ from zoo.cli.options import (
     UserPath,
     checkpoint_argument,
     data_root_option,
+    dataset_places,
     device_option,
-    grouped,
     model_argument,
     run_dataset_option,
     seed_option,
@@ -127,13 +127,11 @@ def traverse(
         raise UsageError(f"{out}: a traversal is written as .gif, or as {', '.join((*_PICTURES, *_DOCUMENTS))}")
     if sum(given is not None for given in (bases, images, per_factor)) > 1:
         raise UsageError("--bases, --images and --per-factor each choose the base codes; give one of them")
-    places = grouped(words)
-    for stray in places.keys() - {"dataset"}:
-        raise UsageError(f"a traversal has no setting of {stray}; only dataset.KEY=PATH may be set")
+    places = dataset_places(words, "a traversal")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
 
     def open_dataset() -> Dataset:
-        return loaded.open_dataset(default_registry(), data_root, dataset, **places.get("dataset", {}))
+        return loaded.open_dataset(default_registry(), data_root, dataset, **places)
 
     codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, open_dataset)
     kl = figures.kl_of_loaded(loaded, codes.shape[1], seed)
@@ -172,6 +170,7 @@ def plot(run: Path, out: Path | None) -> None:
 )
 @click.option("--images", type=click.IntRange(1, 400), default=64, show_default=True, help="Samples and real images.")
 @click.option("--steps", type=click.IntRange(2, 61), default=21, show_default=True, help="Positions of each slider.")
+@set_option("dataset.source=PATH: where the images of the runs' dataset are now.")
 @seed_option
 @device_option
 @run_dataset_option
@@ -181,6 +180,7 @@ def report(
     out: Path | None,
     images: int,
     steps: int,
+    words: tuple[str, ...],
     seed: int,
     device: str,
     dataset: str | None,
@@ -193,7 +193,15 @@ def report(
     from ibgan_plugin.evaluation.report import write_report
 
     path = write_report(
-        runs, out, seed=seed, images=images, steps=steps, device=device, dataset=dataset, data_root=data_root
+        runs,
+        out,
+        seed=seed,
+        images=images,
+        steps=steps,
+        device=device,
+        dataset=dataset,
+        data_root=data_root,
+        places=dataset_places(words, "a report"),
     )
     terminal.note(f"{path.stat().st_size / 1e6:.1f} MB; opens in any browser, without a network")
     terminal.out(str(path))

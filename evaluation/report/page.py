@@ -11,9 +11,11 @@ import hashlib
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -21,7 +23,8 @@ from ibgan_plugin.evaluation.report import curves, pictures, reading
 from ibgan_plugin.evaluation.report.reading import Run
 from ibgan_plugin.evaluation.report.views import ModelPictures, Real, View
 from zoo import terminal
-from zoo.errors import UsageError, shown
+from zoo.config import dataset_paths
+from zoo.errors import UsageError, ZooError, shown
 from zoo.files import writing
 from zoo.registry import Registry, default_registry
 from zoo.scores import lower_is_better, published
@@ -37,6 +40,7 @@ def write_report(
     device: str = "auto",
     dataset: str | None = None,
     data_root: Path | None = None,
+    places: Mapping[str, Path | str] | None = None,
 ) -> Path:
     """Write one page of one or several runs and return its path.
 
@@ -49,18 +53,21 @@ def write_report(
         device: where the models run.
         dataset: the runs' own, needed where that is one given by its import path: no file may name code to import.
         data_root: where datasets live.
+        places: those of the runs' dataset settings that are paths, such as `source`, where the files lie elsewhere now.
 
     Raises:
         CheckpointError: something named is no run, or no checkpoint of one.
-        UsageError: none of the runs was trained on `dataset`.
+        UsageError: none of the runs was trained on `dataset`, or has what `places` says anew.
         ZooError: the page cannot be written.
     """
     registry = default_registry()
     opened = reading.open_runs(runs)
     _refuse_other_dataset(opened, dataset)
     path = Path(out) if out is not None else _default_path(opened)
+    places = dict(places or {})
+    _refuse_other_places(registry, opened, dataset, places)
     views = [View(run, number) for number, run in enumerate(opened)]
-    asked = ModelPictures(registry, seed, images, steps, device, dataset, data_root)
+    asked = ModelPictures(registry, seed, images, steps, device, dataset, data_root, places)
     with terminal.progress("drawing the report", len(views)) as progress:
         for view in views:
             _read_scores(registry, view)
@@ -77,6 +84,16 @@ def _refuse_other_dataset(runs: Sequence[Run], typed: str | None) -> None:
     if typed is not None and typed not in trained_on:
         names = " or ".join(map(shown, trained_on))
         raise UsageError(f"no run here was trained on {shown(typed)}, but on {names}; leave the dataset out")
+
+
+def _refuse_other_places(registry: Registry, runs: Sequence[Run], typed: str | None, places: Mapping[str, Any]) -> None:
+    paths: set[str] = set()
+    for name in {run.config.dataset for run in runs} if places else ():
+        with suppress(ZooError):  # a dataset that is not there is said where its images would be
+            paths |= dataset_paths(registry, name, typed=name == typed)
+    for stray in places.keys() - paths:
+        others = ", ".join(f"dataset.{name}" for name in sorted(paths)) or "none of the runs has such a one"
+        raise UsageError(f"dataset.{stray} is no path that may be said anew: {others}")
 
 
 def _default_path(runs: Sequence[Run]) -> Path:

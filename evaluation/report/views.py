@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +14,7 @@ from ibgan_plugin.evaluation.report.pictures import Picture, Sliders
 from ibgan_plugin.evaluation.report.reading import Run, Score
 from zoo import terminal
 from zoo.building import build_dataset
+from zoo.config import dataset_paths
 from zoo.errors import described
 from zoo.loading import Loaded, load_checkpoint
 from zoo.registry import Registry
@@ -70,6 +71,7 @@ class ModelPictures:
     device: str
     typed_dataset: str | None
     data_root: Path | None
+    places: Mapping[str, Path | str]  # of the datasets' settings that are paths, those that are said anew
     datasets: dict[str, Dataset] = field(default_factory=dict)
     real: dict[str, Real] = field(default_factory=dict)
 
@@ -95,10 +97,12 @@ class ModelPictures:
 
     def _dataset(self, run: Run) -> Dataset:
         """Open the run's dataset, and show some of it where no run before did."""
-        values = run.config.settings.get("dataset", {})
+        typed = run.config.dataset == self.typed_dataset
+        paths = dataset_paths(self.registry, run.config.dataset, typed=typed) if self.places else set()
+        moved = {name: str(place) for name, place in self.places.items() if name in paths}
+        values = run.config.settings.get("dataset", {}) | moved
         key = json.dumps([run.config.dataset, values], sort_keys=True)
         if key not in self.datasets:
-            typed = run.config.dataset == self.typed_dataset
             dataset = build_dataset(self.registry, run.config.dataset, self.data_root, values, typed=typed)
             self.real[key] = Real(run.config.dataset, pictures.real_images(dataset, self.images, self.seed))
             self.datasets[key] = dataset

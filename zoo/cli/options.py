@@ -82,6 +82,14 @@ def grouped(words: tuple[str, ...]) -> dict[str, dict[str, str]]:
     return groups
 
 
+def dataset_places(words: tuple[str, ...], what: str) -> dict[str, str]:
+    """`("dataset.source=faces",)` -> `{"source": "faces"}`; UsageError for a setting of anything else."""
+    groups = grouped(words)
+    for stray in groups.keys() - {"dataset"}:
+        raise UsageError(f"{what} has no setting of {shown(stray)[1:-1]}; only dataset.KEY=PATH may be set")
+    return groups.get("dataset", {})
+
+
 def assigned(words: tuple[str, ...]) -> dict[str, str]:
     """`("dataset=celeba",)` -> `{"dataset": "celeba"}`."""
     return dict(assignment(word, "dataset=celeba") for word in words)

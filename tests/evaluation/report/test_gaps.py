@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ import torch
 from PIL import Image
 
 import zoo
+import zoo.cli
 from ibgan_plugin.evaluation import figures
 from ibgan_plugin.evaluation.report import write_report
 from tests.evaluation.report.pages import SMALL
-from zoo.errors import CheckpointError, ZooError
+from zoo.errors import CheckpointError, UsageError, ZooError
 
 
 def test_without_the_dataset_the_page_says_so_and_starts_from_generated_images(report, gan_run, tmp_path):
@@ -29,6 +31,22 @@ def test_without_the_dataset_the_page_says_so_and_starts_from_generated_images(r
     assert remarks[0].startswith("no real images: ")
     assert [label.text for label in page.root.one("fieldset").all("label")] == [f"generated {i}" for i in (1, 2, 3)]
     assert len(page.section("images").all("img")) == 1
+
+
+def test_images_that_were_moved_are_shown_where_a_person_says_they_are(report, gan_run, vae_run, tmp_path):
+    run, root = gan_run
+    moved = Path(shutil.copytree(root / "image_folder", tmp_path / "moved"))
+
+    page = report(run, data_root=tmp_path / "empty", places={"source": moved})
+
+    assert not page.root.all("p", "remark")
+    assert len(page.section("images").all("img")) == 3  # real ones, samples and reconstructions
+    words = ["report", str(run), "--set", f"dataset.source={moved}", "--data-root", str(tmp_path / "empty")]
+    assert zoo.cli.run([*words, "--out", str(tmp_path / "typed.html"), "--steps", "3"]) == 0
+    with pytest.raises(UsageError, match=r"^dataset\.size is no path that may be said anew: dataset\.source$"):
+        report(run, places={"size": "32"})
+    with pytest.raises(UsageError, match="none of the runs has such a one"):
+        report(vae_run, places={"source": moved})
 
 
 def test_a_run_without_a_checkpoint_or_a_log_has_a_page_that_says_so(report, copied, ibgan_run):
