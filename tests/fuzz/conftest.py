@@ -8,6 +8,9 @@ import pytest
 
 from tests.fuzz.fuzzer import Fuzzer
 
+# Its asserts tell as much as those of the tests that share it.
+pytest.register_assert_rewrite("tests.fuzz.hostile")
+
 
 @pytest.fixture(scope="session")
 def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
