@@ -42,7 +42,12 @@ class ImageModel(nn.Module, ABC):
 
     @torch.no_grad()
     def generate(self, num: int, seed: int = 0) -> Tensor:
-        """Return float32 (num, C, 64, 64) images in [0, 1] on the CPU; the same seed gives the same images."""
+        """Return float32 (num, C, 64, 64) images in [0, 1] on the CPU; the same seed gives the same images.
+
+        Raises UsageError for a negative number of them.
+        """
+        if num < 0:
+            raise UsageError(f"{num} images cannot be generated; ask for 0 or more")
         stream = torch_stream(seed, "generate")
         z = torch.randn((num, self.z_dim), generator=stream).to(self.device)
         with evaluation_mode(self):
@@ -66,6 +71,7 @@ class ImageModel(nn.Module, ABC):
         _check("images", images, (channels, height, width))
         if not images.is_floating_point():
             raise UsageError(f"images are {images.dtype}, expected float in [0, 1]")
+        _check_range(images)
         with evaluation_mode(self):
             on_device = images.to(self.device).float()  # in two steps: a trace of one would name the device
             return self._encoded(on_device.contiguous(memory_format=torch.channels_last))
@@ -84,6 +90,15 @@ class ImageModel(nn.Module, ABC):
     @abstractmethod
     def _images(self, codes: Tensor) -> Tensor:
         """Return float32 images in [0, 1] for float32 codes on the device."""
+
+
+def _check_range(images: Tensor) -> None:
+    """Refuse what is in [0, 255] or [-1, 1], of which the codes would be wrong without a word; noise may overshoot."""
+    if torch.jit.is_tracing() or not images.numel():
+        return
+    low, high = (float(bound) for bound in images.detach().aminmax())
+    if low < -0.5 or high > 2:
+        raise UsageError(f"images are in [{low:.4g}, {high:.4g}], expected them in [0, 1]")
 
 
 def _check(what: str, given: Tensor, shape: tuple[int, ...]) -> None:

@@ -5,6 +5,7 @@ Every value remembers where it came from, so that `--dry-run` and config.json ca
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ Every = Annotated[int, Field(ge=0)]
 RUN_KEYS = ("steps", "batch_size", "log_every", "save_every", "eval_every", "eval_metrics", "keep", "keep_best")
 PARTS = ("model", "loss", "trainer", "dataset")
 RUN_LEVEL = ("loss", "trainer", "seed", *RUN_KEYS, "device", "precision")  # all that a person may set of it
+
+_CHOSEN = {"model": "zoo train MODEL", "dataset": "--dataset NAME", "preset": "--preset NAME"}  # not by --set
 
 _LARGEST_FILE = 2**20  # bytes; a config.json has a few thousand, and some more for every time it was resumed
 
@@ -266,8 +269,15 @@ def _parts(registry: Registry, spec: ModelSpec, dataset: str, run: Layers, typed
 def _refuse_strays(keys: Sequence[str], targets: Targets) -> None:
     """Refuse what is no setting of the run; where a part has such a setting, say how it is written."""
     for key in keys:
+        if key in _CHOSEN:
+            raise SettingError(f"{key} is no setting; choose it by {_CHOSEN[key]}")
         of_parts = [f"{part}.{name}" for part, target in targets.items() for name in settings.settings_of(target)]
-        meant = [name for name in of_parts if name.endswith(f".{key}")] or [name for name in of_parts if key in name]
+        near = difflib.get_close_matches(key, [name.rpartition(".")[2] for name in of_parts])
+        meant = (
+            [name for name in of_parts if name.endswith(f".{key}")]
+            or [name for name in of_parts if key in name]
+            or [name for name in of_parts if name.rpartition(".")[2] in near]
+        )
         raise SettingError(unknown("setting", key, meant or RUN_LEVEL))
 
 

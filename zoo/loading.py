@@ -82,6 +82,8 @@ def load_checkpoint(
         path, shipped = user_path(checkpoint), False
     found: Checkpoint | WeightsFile
     if shipped or (exists(path) and path.is_file()):
+        if not shipped and (path.name == "config.json" or exists(path.parent / "state.json")):
+            raise CheckpointError(f"{path} is a file of a run or checkpoint; name its folder, {path.parent}")
         found, run = WeightsFile.open(path), None
         config = found.config
     else:

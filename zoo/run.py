@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _STEP = re.compile(r"step-(\d{8,})")
+_LOOKED_AT = 1000  # entries of a folder that is no run, for runs and checkpoints to name
 _ASIDE = "damaged-evaluations.jsonl"  # of checkpoints that are damaged
 # What `locked` guards: all that is written here.
 _NAMES = (
@@ -40,8 +42,14 @@ class RunDirectory:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> RunDirectory:
-        """The run that a checkpoint belongs to."""
-        return cls(checkpoint.path.resolve().parent.parent)
+        """The run that a checkpoint belongs to. Raises CheckpointError where that is not there."""
+        run = cls(checkpoint.path.resolve().parent.parent)
+        if not run.exists():
+            raise CheckpointError(
+                f"{checkpoint.path} is a checkpoint without its run; put it back into the checkpoints/ of the run, or "
+                "make a file of it there, to pass on: zoo convert checkpoint RUN --to weights --out FILE"
+            )
+        return run
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -242,11 +250,21 @@ def find_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint.open(path)
     run = RunDirectory(path)
     if not run.exists():
-        raise CheckpointError(f"{path} is neither a run directory (config.json) nor a checkpoint (state.json)")
+        raise CheckpointError(
+            f"{path} is neither a run directory (config.json) nor a checkpoint (state.json){_below(path)}"
+        )
     newest = run.newest()
     if newest is None:
         raise CheckpointError(f"{path} has no whole checkpoint yet; train on with --resume")
     return newest
+
+
+def _below(path: Path) -> str:
+    """Where a folder holds runs or checkpoints: "; name one of those in it: A, B"."""
+    children = sorted(islice(path.iterdir(), _LOOKED_AT)) if path.is_dir() else []
+    found = [child for child in children if exists(child / "config.json") or exists(child / "state.json")]
+    names = ", ".join(child.name for child in found[:3]) + (", ..." if len(found) > 3 else "")
+    return f"; name one of those in it: {names}" if found else ""
 
 
 def _owner(path: Path) -> str:

@@ -5,8 +5,12 @@ The metric has scored already, perhaps elsewhere: that no plugin here has it is 
 
 from __future__ import annotations
 
-from zoo.errors import AmbiguousNameError, UnknownNameError
-from zoo.registry import Registry
+from collections.abc import Mapping
+from typing import Any
+
+from zoo import settings
+from zoo.errors import AmbiguousNameError, UnknownNameError, ZooError
+from zoo.registry import Registry, resolve
 from zoo.specs import MetricSpec
 
 
@@ -23,6 +27,19 @@ def lower_is_better(registry: Registry, metric: str, *, typed: bool = False) -> 
     """
     spec = _spec(registry, metric, typed=typed)
     return spec.lower_is_better if spec else False
+
+
+def departures(registry: Registry, metric: str, values: Mapping[str, Any], *, typed: bool = False) -> list[str]:
+    """What of a metric's settings is not its default, as `key=value`: the score is of another protocol then.
+
+    Nothing of a metric that is not here, or has no such settings any more.
+    """
+    spec = _spec(registry, metric, typed=typed)
+    try:
+        found = settings.departures(resolve(spec.target), values) if spec else {}
+    except ZooError:
+        return []
+    return [f"{name}={value}" for name, value in found.items()]
 
 
 def _spec(registry: Registry, metric: str, *, typed: bool) -> MetricSpec | None:

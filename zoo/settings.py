@@ -72,6 +72,13 @@ def defaults_of(target: Callable[..., Any]) -> dict[str, Any]:
     return {n: p.default for n, p in settings_of(target).items() if p.default is not inspect.Parameter.empty}
 
 
+def departures(target: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `values`, converted, that are not the defaults: where a score is not of the usual protocol."""
+    defaults = defaults_of(target)
+    checked = validated(target, values, "")
+    return {name: value for name, value in checked.items() if name not in defaults or value != defaults[name]}
+
+
 def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return `values` converted to the declared types; `where` ("loss", "metric fid") stands before the setting's name.
 
@@ -82,6 +89,8 @@ def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str)
     declared = settings_of(target)
     checked: dict[str, Any] = {}
     for name, value in values.items():
+        if not declared:
+            raise SettingError(f"unknown setting {shown(f'{where}.{name}')}; {where} has no settings")
         if name not in declared:
             raise SettingError(unknown("setting", f"{where}.{name}", [f"{where}.{known}" for known in declared]))
         config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from zoo.errors import one_line
+from zoo.errors import ZooError, one_line
 
 QUIET_SECONDS = 2.0
 PLAIN_LINE_SECONDS = 15.0
@@ -41,8 +41,12 @@ def trace(error: BaseException) -> None:
 
 
 def out(text: str) -> None:
-    """Print data on stdout. What its encoding cannot write, such as bytes of a path that are no text, is escaped."""
-    print(_writable(text), flush=True)  # noqa: T201  # printing is done here
+    """Print data on stdout. What its encoding cannot write, such as bytes of a path that are no text, is escaped.
+
+    Raises ZooError where stdout is on a full disk, and BrokenPipeError where its reader went away.
+    """
+    with _writing_stdout():
+        print(_writable(text), flush=True)  # noqa: T201  # printing is done here
 
 
 def out_json(document: Any) -> None:
@@ -65,7 +69,19 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str |
         grid.add_column(_printable(header), overflow="fold")
     for row in rows:
         grid.add_row(*map(_printable, row))
-    console.print(grid)
+    with _writing_stdout():
+        console.print(grid)
+        sys.stdout.flush()
+
+
+@contextmanager
+def _writing_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # as it is: nobody reads on, and nothing has to be said
+        raise
+    except OSError as error:
+        raise ZooError(f"stdout cannot be written: {error.strerror}") from None
 
 
 def _printable(cell: str) -> str:

@@ -27,7 +27,7 @@ from zoo.config import dataset_paths
 from zoo.errors import UsageError, ZooError, shown
 from zoo.files import writing
 from zoo.registry import Registry, default_registry
-from zoo.scores import lower_is_better, published
+from zoo.scores import departures, lower_is_better, published
 
 
 def write_report(
@@ -106,6 +106,7 @@ def _read_scores(registry: Registry, view: View) -> None:
         best = reading.best_of(view.scores, metric, lower=lower_is_better(registry, metric))
         if best is not None:
             view.best[metric] = best
+            view.departures[metric] = ", ".join(departures(registry, metric, best.settings))
         paper = published(registry, metric, view.run.config.model, view.run.config.dataset)
         if paper is not None:
             view.paper[metric] = paper

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Score:
     protocol: tuple[tuple[str, str], ...]
     more: tuple[tuple[str, str], ...] = ()
     problem: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)  # that the metric was called with, where they are known
     compared: bool = False  # whether it is of the protocol by which this run's scores are compared
 
 
@@ -108,7 +109,8 @@ def run_scores(run: Run) -> list[Score]:
         errors, seed = record.get("errors"), _shown(record.get("seed", ""))
         for metric, result in results(record):
             compared = protocol_of(result) == protocols.get(metric)
-            found.append(_score(metric, record["step"], seed, result, compared=compared))
+            asked = record.get("settings", run.config.settings)  # while training, those of the run
+            found.append(_score(metric, record["step"], seed, result, asked, compared=compared))
         for metric, problem in errors.items() if isinstance(errors, Mapping) else ():
             found.append(Score(metric, record["step"], None, seed, (), problem=str(problem)))
     order = {name: i for i, name in enumerate(dict.fromkeys(score.metric for score in found))}
@@ -133,8 +135,9 @@ def _names(paths: Sequence[Path | str], directories: Sequence[RunDirectory]) -> 
     return [name if count[name] == 1 else str(path) for name, path in zip(short, paths, strict=True)]
 
 
-def _score(metric: str, step: float, seed: str, result: Mapping[str, Any], *, compared: bool) -> Score:
+def _score(metric: str, step: float, seed: str, result: Mapping[str, Any], asked: object, *, compared: bool) -> Score:
     protocol = result.get("protocol")
+    settings = asked.get(metric) if isinstance(asked, Mapping) else None
     return Score(
         metric,
         step,
@@ -146,6 +149,7 @@ def _score(metric: str, step: float, seed: str, result: Mapping[str, Any], *, co
             for key, value in result.items()
             if key != "score" and (number(value) is not None or key == "reason")
         ),
+        settings=settings if isinstance(settings, Mapping) else {},
         compared=compared,
     )
 

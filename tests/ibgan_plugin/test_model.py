@@ -122,6 +122,8 @@ def test_the_mode_comes_back_after_an_error_too(system):
     [
         (np.zeros((2, 3, 64, 64), np.float32), "images are of type ndarray, expected a torch.Tensor"),
         (torch.zeros(2, 64, 64, 3), r"images have shape \(2, 64, 64, 3\), expected \(n, 3, 64, 64\)"),
+        (torch.full((2, 3, 64, 64), 255.0), r"images are in \[255, 255\], expected them in \[0, 1\]"),
+        (torch.full((2, 3, 64, 64), -1.0), r"images are in \[-1, -1\], expected them in \[0, 1\]"),
         (torch.zeros(2, 3, 64, 64, dtype=torch.uint8), r"images are torch.uint8, expected float in \[0, 1\]"),
     ],
 )

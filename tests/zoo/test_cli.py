@@ -62,6 +62,9 @@ def misbehaving(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         # values
         ([*TRAIN, "--set", "model.ngf=2"], 2, "model.ngf=2: input should be greater than or equal to 4"),
         ([*TRAIN, "--set", "loss.beta"], 2, "--set 'loss.beta': expected key=value"),
+        ([*TRAIN, "--set", "loss.beta"], 2, "such as --set loss.beta=0.2"),
+        ([*TRAIN, "--set", "zdim=3"], 2, "unknown setting 'zdim'; did you mean 'model.z_dim'?"),
+        (["train", "vae", "--dataset", "dsprites", "--set", "loss.beta=3"], 2, "'loss.beta'; loss has no settings"),
         (["train", "ibgan", "--dataset", "dsprites", "--steps", "0"], 2, "0 is not in the range x>=1"),
         (["train", "ibgan", "--dataset", "dsprites", "--steps", "x"], 2, "'x' is not a valid integer"),
         ([*TRAIN, "--seed", "-1"], 2, "-1 is not in the range"),
@@ -277,11 +280,22 @@ def test_scores_as_json_and_as_a_table(cli: Callable[..., Any], run_copy: Path) 
 
     table = cli(*words, "--seed", "5")
     assert table.code == 0
-    assert "ibgan on dsprites, step 6, seed 5" in table.out
+    assert f"ibgan on dsprites, step 6 of {run_copy}; seed of the metrics 5\n" in table.out
+    assert "not its usual protocol: votes=20, variance_images=256" in " ".join(table.out.split())
     assert f" {document['metrics']['mi_bounds']['score']:.4g} " in table.out
     row = next(line for line in table.out.splitlines() if line.strip().startswith("factorvae"))
     assert " 0.8 " in row  # what Table 1 of the paper reports
     assert len((run_copy / "evaluations.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["list", "models"], ["list", "models", "--json"]])
+def test_a_full_disk_under_stdout_is_told(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: stdout cannot be written: No space left on device\n")
 
 
 def test_one_failing_metric_costs_its_own_score_only(

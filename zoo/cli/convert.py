@@ -33,7 +33,7 @@ def dataset(name: str, to_format: str, out: Path, words: tuple[str, ...], data_r
     from zoo.building import build_dataset
 
     write = _method(to_format, "dataset_to", "write datasets")
-    terminal.out(str(write(build_dataset(default_registry(), name, data_root, assigned(words)), out)))
+    terminal.out(str(write(build_dataset(default_registry(), name, data_root, assigned(words, "size=64")), out)))
 
 
 @convert.command("checkpoint")
@@ -54,7 +54,7 @@ def checkpoint(
         name, convert = from_format, _method(from_format, "checkpoint_from", "read checkpoints")
     else:
         raise click.UsageError("give either --to or --from")
-    terminal.out(str(convert(checkpoint, out, **validated(convert, assigned(words), name))))
+    terminal.out(str(convert(checkpoint, out, **validated(convert, assigned(words, "dataset=celeba"), name))))
 
 
 def _method(name: str, method: str, what: str) -> Callable[..., Any]:

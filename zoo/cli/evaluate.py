@@ -71,14 +71,14 @@ def evaluate(
     if as_json:
         terminal.out_json(document)
     elif document["metrics"]:
-        _show(document)
+        _show(document, grouped(words))
     for name, error in document["errors"].items():
         terminal.note(f"error: {name}: {error}")
     return 1 if document["errors"] else 0
 
 
-def _show(document: dict[str, Any]) -> None:
-    from zoo.scores import published
+def _show(document: dict[str, Any], given: dict[str, dict[str, str]]) -> None:
+    from zoo.scores import departures, published
 
     registry = default_registry()
     rows = []
@@ -86,9 +86,14 @@ def _show(document: dict[str, Any]) -> None:
         paper = published(registry, name, document["model"], document["dataset"], typed=True)
         more = [f"{key} {_shown(value)}" for key, value in result.items() if _is_scalar(value) and key != "score"]
         more += [result["reason"]] if isinstance(result.get("reason"), str) else []
+        other = departures(registry, name, given.get(name, {}), typed=True)
+        more += [f"not its usual protocol: {', '.join(other)}"] if other else []
         rows.append([name, _shown(result["score"]), _shown(paper), ", ".join(more)])
-    title = f"{document['model']} on {document['dataset']}, step {document['step']:,}, seed {document['seed']}"
-    terminal.table(["metric", "score", "paper", "more"], rows, title=title)
+    checkpoint = Path(document["checkpoint"])
+    where = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
+    trained = f"{document['model']} on {document['dataset']}, step {document['step']:,} of {where}"
+    terminal.out(f"{trained}; seed of the metrics {document['seed']}")
+    terminal.table(["metric", "score", "paper", "more"], rows)
 
 
 def _is_scalar(value: Any) -> bool:

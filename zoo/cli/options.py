@@ -90,6 +90,6 @@ def dataset_places(words: tuple[str, ...], what: str) -> dict[str, str]:
     return groups.get("dataset", {})
 
 
-def assigned(words: tuple[str, ...]) -> dict[str, str]:
-    """`("dataset=celeba",)` -> `{"dataset": "celeba"}`."""
-    return dict(assignment(word, "dataset=celeba") for word in words)
+def assigned(words: tuple[str, ...], example: str) -> dict[str, str]:
+    """`("dataset=celeba",)` -> `{"dataset": "celeba"}`; the example is for the message where a word is none."""
+    return dict(assignment(word, example) for word in words)

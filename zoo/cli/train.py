@@ -72,7 +72,7 @@ def train(
     if out is not None:
         RunDirectory(out).refuse_checkpoint()
     typed = {key: value for key, value in options.items() if value is not None}
-    for key in typed.keys() & assigned(words).keys():
+    for key in typed.keys() & assigned(words, "loss.beta=0.2").keys():
         raise UsageError(f"--{key.replace('_', '-')} and --set {key}=... are both given; leave one out")
     if resume and out is not None and RunDirectory(out).exists():
         stored = RunDirectory(out).config

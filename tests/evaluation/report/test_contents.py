@@ -91,6 +91,20 @@ def test_scores_stand_beside_the_papers_and_the_best_is_marked(alone):
     assert [row.text.split()[0] for row in every.all("tr", "best")] == ["factorvae", "fid"]
 
 
+def test_a_best_score_of_another_protocol_says_so(report, copied, ibgan_run):
+    run = copied(ibgan_run)
+    first, *_ = (run / "evaluations.jsonl").read_text().splitlines()
+    asked = {"settings": {"factorvae": {"votes": 300, "samples_per_vote": 100}}}
+    (run / "evaluations.jsonl").write_text(json.dumps(json.loads(first) | asked) + "\n")
+
+    page = report(run)
+
+    (tile, _) = page.root.one("dl", "tiles").all("div")
+    assert tile.text == "factorvae 0.25 paper 0.8 with votes=300"  # 100 samples a vote are the usual ones
+    best, _ = page.section("scores").all("table")
+    assert rows_of(best)[1:] == [["factorvae", "0.25 at step 2 paper 0.8 with votes=300"], ["fid", "90 at step 2"]]
+
+
 def test_settings_that_differ_come_first_each_value_with_its_source(together):
     page = together
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import zoo
 from tests.zoo.run_directory.small_checkpoints import names_in, some
 from zoo.errors import CheckpointError, ZooError
 from zoo.run import RunDirectory, find_checkpoint
@@ -119,6 +120,19 @@ def test_what_is_no_checkpoint(tmp_path: Path, run: RunDirectory) -> None:
     ):
         with pytest.raises(CheckpointError, match=told):
             find_checkpoint(path)
+
+
+def test_folders_around_a_checkpoint_say_which_one_to_name(trained: Path, tmp_path: Path) -> None:
+    in_it = "is neither a run directory .*; name one of those in it: "
+    for path, told in (
+        (trained.parent, in_it + trained.name),
+        (trained / "checkpoints", in_it + "step-00000002, step-00000004, step-00000006$"),
+        (trained / "config.json", f"is a file of a run or checkpoint; name its folder, {trained}$"),
+        (trained / "checkpoints" / "step-00000004" / "model.safetensors", "name its folder, .*step-00000004$"),
+        (Path(shutil.copytree(trained / "checkpoints" / "step-00000004", tmp_path / "lone")), "without its run; put"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            zoo.load("ibgan", path)
 
 
 # What cannot be written.
