@@ -91,6 +91,7 @@ def _collection(data_root: Path | None, recipe: Recipe) -> Collection:
     return Collection(
         layout=LAYOUT,
         recipe=recipe,
+        root=root,
         folder=store_folder(root, LAYOUT.name, recipe.label),
         path=find(root, LAYOUT.name, [STEM]),
         fetch=f"fetch {STEM}.tar from {PAGE} and {where_to_put(root, LAYOUT.name, STEM)}",

@@ -67,18 +67,23 @@ def _collection(data_root: Path | None, source: Path | None, recipe: Recipe) -> 
     if source is None:
         path = find(root, ".", [LAYOUT.name])
         label = recipe.label
+        fetch = (
+            f"put the images in {root / LAYOUT.name}, or an archive of them ({', '.join(ARCHIVES)}) beside it, or name "
+            "a folder or archive: --set source=PATH with zoo data prepare, --set dataset.source=PATH with zoo train"
+        )
     else:
         path = user_path(source, DataError).absolute()
         label = f"{recipe.label}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-    fetch = (
-        f"put the images in {root / LAYOUT.name}, or an archive of them ({', '.join(ARCHIVES)}) beside it, or name a "
-        "folder or archive: --set source=PATH with zoo data prepare, --set dataset.source=PATH with zoo train"
-    )
+        fetch = (  # a run keeps the path, and the images may have been moved since
+            f"there is no folder or archive {path}; name where it is now with --set dataset.source=PATH "
+            "(zoo data prepare: --set source=PATH)"
+        )
     return Collection(
         layout=LAYOUT,
         recipe=recipe,
+        root=root,
         folder=store_folder(root, LAYOUT.name, label),
         path=path if path is not None and path.exists() else None,
-        fetch=fetch if source is None else f"there is no folder or archive {path}",
+        fetch=fetch,
         prepare_command=prepare_command(LAYOUT.name, recipe, USUAL, data_root, None if source is None else path),
     )

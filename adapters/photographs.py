@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 
 class Photographs:
-    """Images served from a store, in the order of their files' names. `source` is where they were prepared from."""
+    """Images served from a store, in the order of their files' names. `source` is where they were prepared from.
+
+    `caveat` says how much of the published dataset they are, where they are not all of it; else it is None.
+    """
 
     factor_names = None
     factor_sizes = None
 
-    def __init__(self, name: str, store: Store) -> None:
-        self.name, self.store = name, store
+    def __init__(self, name: str, store: Store, caveat: str | None) -> None:
+        self.name, self.store, self.caveat = name, store, caveat
         self.source: str = store.record["made_from"]["source"]
 
     def __len__(self) -> int:
@@ -64,13 +67,14 @@ class Photographs:
 class Collection:
     """One dataset of image files, prepared in one way.
 
-    `folder` is its store's; `path` the folder or archive that the images are in, None where there is none; `prefix`
-    stands before the names in a folder, as in an archive; `fetch` says what to get and where to put it;
-    `prepare_command` is what to type for this preparation.
+    `root` is the data root and `folder` that of the store; `path` is the folder or archive that the images are in, None
+    where there is none; `prefix` stands before the names in a folder, as in an archive; `fetch` says what to get and
+    where to put it; `prepare_command` is what to type for this preparation.
     """
 
     layout: Layout
     recipe: Recipe
+    root: Path
     folder: Path
     path: Path | None
     fetch: str
@@ -88,7 +92,8 @@ class Collection:
                 f"{self.path} has changed since its {len(store):,} images were prepared, which are used; "
                 f"{self.prepare_command} makes them anew"
             )
-        return Photographs(self.layout.name, self._make() if store is None else store)
+        store = self._make() if store is None else store
+        return Photographs(self.layout.name, store, self._part(store))
 
     def prepare(self) -> Path:
         """Make the store, anew where the files have changed since, and return its folder."""
@@ -102,7 +107,8 @@ class Collection:
         if store is not None and self._has_changed(store):
             note = f"ready, but the files have changed since: `{self.prepare_command}` makes it anew"
         elif store is not None:
-            note = "ready"
+            part = self._part(store)
+            note = "ready" if part is None else f"ready, but not whole: {part}"
         elif self.path is not None:
             note = f"prepared on first use or by `{self.prepare_command}`"
         else:
@@ -131,6 +137,10 @@ class Collection:
         fits = store.rows.shape[1:] == self.recipe.image_shape and isinstance(made_from.get("source"), str)
         return store if fits and made_from.get("recipe") == self.recipe.record() else None
 
+    def _part(self, store: Store) -> str | None:
+        published = self.layout.published
+        return None if published in (None, len(store)) else f"{len(store):,} of {published:,} images"
+
     def _has_changed(self, store: Store) -> bool:
         """Whether the files are not those of the store any more. Asked of a person's own images alone: published ones
         stay as they are, and so many take seconds to list.
@@ -146,7 +156,11 @@ class Collection:
 
     def _make(self) -> Store:
         if self.path is None:
-            raise DataError(f"{self.layout.name} is not there: {self.fetch}")
+            looked = " and ".join(map(str, search_roots(self.root)))
+            raise DataError(
+                f"{self.layout.name} is not there: looked in {looked} (--data-root or ZOO_DATA names another data "
+                f"root); {self.fetch}"
+            )
         return prepare(self.folder, source(self.path, self.prefix), self.layout, self.recipe)
 
     def _source_text(self, store: Store | None) -> str | None:

@@ -48,7 +48,7 @@ class Layout:
 
     `wanted` tells its images by name; `missing(names, path)` returns what should be among the sorted names and is not,
     `path` being the folder or archive they are in; `image_size` is the (width, height) that all published images have;
-    `published` is how many there are, if known.
+    `published` is how many there are, None for a person's own.
     """
 
     name: str
@@ -114,7 +114,8 @@ def _make(folder: Path, source: Source, layout: Layout, recipe: Recipe, made_fro
                     break
         if partial.problems:
             partial.remove()
-            raise DataError(f"{source.path} cannot be prepared: {_told(partial.problems)}; fetch these files again")
+            ask = "remove or repair these files" if layout.published is None else "fetch these files again"
+            raise DataError(f"{source.path} cannot be prepared: {_told(partial.problems)}; {ask}")
         partial.finish(folder, record, names)
 
 

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import terminal
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, ZooError, shown
 from zoo.files import writing_folder
+from zoo.settings import flat
 from zoo.untrusted import open_file, read_json, refuse_link
 from zoo.untrusted_arrays import read_header, shown_shape
 
@@ -95,8 +96,26 @@ def open_made_from(folder: Path, made_from: dict[str, Any]) -> Store:
     """Open the store in `folder`, or raise DataError where it is not whole or made from something else."""
     store = Store(folder)
     if store.record["made_from"] != made_from:
-        raise DataError(f"{folder} was made from {str(store.record['made_from'])[:200]}, not from {made_from}")
+        raise DataError(f"{folder} was made from something else: {_difference(store.record['made_from'], made_from)}")
     return store
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Name what differs: "bytes: 46, before 45; recipe.crop: 'square', before None"."""
+    old = flat(before)
+    told = [
+        _IN_WORDS.get(key, f"{key}: {shown(value, 300)}, before {shown(old[key], 300)}")
+        for key, value in flat(now).items()
+        if key in old and old[key] != value
+    ]
+    return "; ".join(told) or "its record says other things of it"  # of another version, say
+
+
+# Of these, the values would tell a person nothing.
+_IN_WORDS = {
+    "listing_sha256": "the files had other names or sizes",
+    "mtime_ns": "the file was changed at another time",
+}
 
 
 class Made:

@@ -70,8 +70,8 @@ def fid(
     Args:
         model: anything with `generate(n, seed)` -> float32 (n, C, H, W) in [0, 1], C 1 or 3. A torch module does so in
             evaluation mode, and has its own mode back afterwards.
-        data: the real images: anything with `images(indices)` -> uint8 (n, H, W, C), C 1 or 3, and a
-            length or factors.
+        data: the real images, of the generated ones' H, W and C: anything with `images(indices)` -> uint8
+            (n, H, W, C), and a length or factors. A `caveat`, where there is one, is among those of the result.
         seed: of the generated images.
         num_images: how many images are generated, and how many real ones are drawn (all, where there are fewer).
         inception_weights: the weights file; None looks in the data root, then where torch.hub keeps its downloads.
@@ -92,16 +92,18 @@ def fid(
     Raises:
         ZooError: no weights file, or a wrong one.
         DataError: `real_statistics` that are damaged or of another network.
-        MetricError: images that are not finite, not in [0, 1] or of another shape, features that are not finite, or a
-            dataset with neither a length nor factors.
+        MetricError: images that are not finite, not in [0, 1] or of another shape than the dataset's, features that are
+            not finite, or a dataset with neither a length nor factors.
     """
     root = resolved(data_root)
     weights = read_weights(find_weights(inception_weights, root), allow_unverified=allow_unverified_weights, root=root)
     features = InceptionFeatures(weights, device_of(model), precision, batch_size)
     network = {"resize": RESIZE, "weights_sha256": weights.sha256, "precision": precision}
 
+    made = generated_images(model, num_images, seed)
+    caveats: list[str] = []
     real: Gaussian | None
-    if real_statistics is not None:
+    if real_statistics is not None:  # the dataset is asked for nothing then: it need not be there
         real, real_side = _from_file(user_path(real_statistics), features.dims, network)
         draw, shown_real = "as in the given file", {}
     else:
@@ -110,16 +112,18 @@ def fid(
         shown_real = {key: about[key] for key in ("dataset", "preparation")}
         store = _cache_file(root, about)
         real, real_side = (cached(store, features.dims, about) if cache else None), "cached"
+        made = in_shape_of(data, indices, made, type(model).__name__)
+        if caveat := getattr(data, "caveat", None):
+            caveats = [f"dataset {dataset_name(data)!r} is not the published one: {caveat}"]
 
     # The model goes first: if its images are broken, that is known before the long way through the real ones.
-    made = generated_images(model, num_images, seed)
     generated = gaussian_of(features, made, num_images, "generated images")
     if real is None:
         real, real_side = gaussian_of(features, real_images(data, indices), len(indices), "real images"), "computed"
         if cache:
             _keep(store, real, about)
 
-    caveats = _caveats(num_images, real.count, weights.verified, precision)
+    caveats += _caveats(num_images, real.count, weights.verified, precision)
     for caveat in caveats:
         terminal.warn(f"fid: {caveat}")
     return metric_result(
@@ -238,6 +242,19 @@ def real_images(data: Dataset, indices: NDArray[np.int64]) -> Iterator[Images]:
             raise MetricError(
                 f"dataset {dataset_name(data)!r} returned {images.dtype} {images.shape} for {len(chunk)} images; "
                 f"fid needs uint8 ({len(chunk)}, H, W, 1 or 3)"
+            )
+        yield images
+
+
+def in_shape_of(data: Dataset, indices: NDArray[np.int64], made: Iterable[Images], name: str) -> Iterator[Images]:
+    """Yield the generated images. Raises MetricError, naming the model, where the dataset's are of another shape."""
+    real = next(real_images(data, indices[:1])).shape[1:]
+    for images in made:
+        if images.shape[1:] != real:
+            here, there = ("x".join(map(str, shape)) for shape in (images.shape[1:], real))
+            raise MetricError(
+                f"{name}.generate returned images of {here}, and those of dataset {dataset_name(data)!r} are {there}; "
+                "fid needs both of one shape, as those of the dataset that the model was trained on are"
             )
         yield images
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -16,6 +17,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -224,7 +226,9 @@ def test_a_prepared_store_needs_its_source_no_more(tmp_path: Path) -> None:
     assert celeba_module.prepare(tmp_path).is_dir()
 
 
-def test_preparing_again_takes_a_changed_source_and_only_that(tmp_path: Path) -> None:
+def test_preparing_again_takes_a_changed_source_and_only_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     put_folder(tmp_path / "celeba", celeba_files(8))
     array = celeba_module.prepare(tmp_path) / "images.npy"
     before = array.stat().st_ino
@@ -233,6 +237,10 @@ def test_preparing_again_takes_a_changed_source_and_only_that(tmp_path: Path) ->
     put_folder(tmp_path / "celeba", celeba_files(9))
     celeba_module.prepare(tmp_path)
     assert len(celeba(tmp_path)) == 9
+    folder = array.parent
+    assert capsys.readouterr().err.splitlines()[1] == (
+        f"making {folder} again: {folder} was made from something else: the files had other names or sizes"
+    )
 
 
 @pytest.mark.parametrize("place", ["celeba", ".", "celeba/Img"])
@@ -263,9 +271,26 @@ def test_missing_sources_are_told_with_what_to_fetch_and_where_to_put_it(tmp_pat
     assert str(tmp_path) in fetch
     with pytest.raises(DataError) as raised:
         getattr(module, module.LAYOUT.name)(tmp_path)
-    assert fetch in str(raised.value)
-    assert "\n" not in str(raised.value)
+    looked = f"looked in {tmp_path} (--data-root or ZOO_DATA names another data root)"
+    assert str(raised.value) == f"{module.LAYOUT.name} is not there: {looked}; {fetch}"
     assert stores(tmp_path) == []
+
+
+def test_where_was_looked_names_disentanglement_libs_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path / "theirs"))
+    with pytest.raises(DataError, match=re.escape(f"looked in {tmp_path / 'root'} and {tmp_path / 'theirs'} (")):
+        celeba(tmp_path / "root")
+
+
+def test_a_folder_that_was_moved_is_told_with_how_to_name_it_anew(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        image_folder(tmp_path, source=tmp_path / "faces")
+    assert str(raised.value).endswith(
+        f"; there is no folder or archive {tmp_path / 'faces'}; name where it is now with --set dataset.source=PATH "
+        "(zoo data prepare: --set source=PATH)"
+    )
 
 
 def test_info_follows_the_state(tmp_path: Path) -> None:
@@ -281,6 +306,22 @@ def test_info_follows_the_state(tmp_path: Path) -> None:
     json.dumps([before, after], allow_nan=False)
     assert celeba_module.info(tmp_path, size=32)["ready"]
     assert not celeba_module.info(tmp_path, size=128)["ready"]
+
+
+def test_a_part_of_a_published_dataset_says_so_however_often_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_zip(tmp_path / "celeba", celeba_files(5))
+    put_zip(tmp_path / "chairs3d", chair_files(1))
+    put_folder(tmp_path / "image_folder", celeba_files(2))  # anybody's own are all there is
+    parts = {celeba_module: "5 of 202,599 images", chairs_module: "62 of 86,366 images", folder_module: None}
+    for module, part in parts.items():
+        dataset = getattr(module, module.LAYOUT.name)
+        assert [dataset(tmp_path).caveat for _ in range(2)] == [part, part]
+        assert module.info(tmp_path)["note"] == ("ready" if part is None else f"ready, but not whole: {part}")
+    monkeypatch.setattr(celeba_module, "LAYOUT", replace(celeba_module.LAYOUT, published=5))
+    assert celeba(tmp_path).caveat is None
+    assert celeba_module.info(tmp_path)["note"] == "ready"
 
 
 def test_info_of_a_folder_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,6 +362,14 @@ def test_every_bad_file_is_named_and_nothing_is_left(tmp_path: Path, put: Put) -
     ):
         assert expected in message
     assert message.count(".jpg") == 6
+    assert message.endswith("; fetch these files again")
+    assert stores(tmp_path) == []
+
+
+def test_a_bad_file_of_a_persons_own_is_theirs_to_remove_or_repair(tmp_path: Path) -> None:
+    put_folder(tmp_path / "image_folder", {"a.png": picture(0, 40, 40, "PNG"), "b.png": b"not an image at all"})
+    with pytest.raises(DataError, match=r"b\.png is not an image; remove or repair these files$"):
+        image_folder(tmp_path)
     assert stores(tmp_path) == []
 
 

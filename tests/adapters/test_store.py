@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,29 @@ def test_a_store_made_from_something_else_is_made_again(tmp_path: Path) -> None:
     open_or_make(tmp_path / "s", SOURCE, made)
     other = open_or_make(tmp_path / "s", {"source": "another"}, lambda: Made((2, 4), [np.ones((2, 4), np.uint8)]))
     assert other.rows.shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ({"source": "/faces2"}, "source: '/faces', before '/faces2'"),
+        ({"recipe": {"size": 64, "crop": None}}, "recipe.crop: 'square', before None"),
+        ({"bytes": 45, "mtime_ns": 1}, "bytes: 46, before 45; the file was changed at another time"),
+        ({"listing_sha256": "a" * 64}, "the files had other names or sizes"),
+        ({"recipe": "text"}, "its record says other things of it"),
+        ({"source": ["a"]}, "source: '/faces', before a list"),
+    ],
+    ids=str,
+)
+def test_what_a_store_was_made_from_is_told_by_what_differs(
+    tmp_path: Path, before: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = {"source": "/faces", "recipe": {"size": 64, "crop": "square"}, "bytes": 46, "mtime_ns": 2}
+    now["listing_sha256"] = "b" * 64
+    open_or_make(tmp_path / "s", now | before, made)
+    open_or_make(tmp_path / "s", now, made)
+    folder = tmp_path / "s"
+    assert capsys.readouterr().err == f"making {folder} again: {folder} was made from something else: {told}\n"
 
 
 def test_failing_halfway_leaves_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ibgan_plugin.evaluation import fid as module
+from ibgan_plugin.evaluation import inception
 from ibgan_plugin.evaluation.fid import as_pixels, fid
 from tests.evaluation.fid.stand_ins import Painter, Pictures, SmallFeatures
 from zoo import settings
@@ -31,7 +32,26 @@ def test_what_cannot_be_compared_is_said(small, pictures, capsys, monkeypatch) -
     assert "where published scores use 50000" in bias
 
 
-def test_published_weights_and_counts_have_no_caveats() -> None:
+def test_a_part_of_a_dataset_is_not_the_published_one(small, pictures, tmp_path, capsys) -> None:
+    pictures.caveat = "5 of 202,599 images"
+    told = "dataset 'pictures' is not the published one: 5 of 202,599 images"
+    result = small(Painter(), pictures, num_images=400)
+    assert told in result["caveats"]
+    assert f"warning: fid: {told}\n" in capsys.readouterr().err
+    (file,) = (tmp_path / "data" / "fid").iterdir()  # in place of the dataset, and taken at its word
+    assert told not in small(Painter(), pictures, num_images=400, real_statistics=file)["caveats"]
+
+
+def test_published_weights_and_counts_have_no_caveats(small, pictures, monkeypatch) -> None:
+    monkeypatch.setattr(module, "PUBLISHED_IMAGES", 400)
+    monkeypatch.setattr(module, "FEWEST_FOR_FULL_RANK", 6)
+    monkeypatch.setattr(inception.Weights, "verified", True)
+    assert small(Painter(), pictures, num_images=400)["comparable_with_published"]
+    pictures.caveat = "5 of 202,599 images"
+    assert not small(Painter(), pictures, num_images=400)["comparable_with_published"]
+
+
+def test_published_counts_have_no_caveats() -> None:
     assert module._caveats(50_000, 50_000, True, "fp32") == []
     assert module._caveats(50_000, None, True, "fp32") == []
     assert len(module._caveats(50_000, 2047, True, "fp32")) == 1
@@ -104,6 +124,27 @@ def test_datasets_of_other_images_are_refused_before_any_work(small, shape) -> N
     with pytest.raises(MetricError, match="fid needs uint8"):
         small(model, Pictures(np.zeros(shape, np.uint8)), num_images=50)
     assert model.calls == []
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "said"),
+    [
+        (Painter(channels=1), (16, 16, 3), "16x16x1, and those of dataset 'pictures' are 16x16x3"),
+        (Painter(channels=3), (16, 16, 1), "16x16x3, and those of dataset 'pictures' are 16x16x1"),
+        (Painter(side=32), (16, 16, 3), "32x32x3, and those of dataset 'pictures' are 16x16x3"),
+    ],
+    ids=["gray model", "gray data", "another size"],
+)
+def test_images_of_another_shape_than_the_datasets_are_refused(small, model, shape, said, tmp_path) -> None:
+    data = Pictures(np.random.default_rng(0).integers(0, 256, (700, *shape), dtype=np.uint8))
+    small(Painter(channels=shape[2]), data, num_images=400)
+    for settings_of_real_side in ({}, {"cache": False}):
+        with pytest.raises(MetricError) as caught:
+            small(model, data, num_images=400, **settings_of_real_side)
+        assert str(caught.value).startswith(f"Painter.generate returned images of {said}; ")
+    assert len(model.calls) == 2  # one chunk each, before the long way through the real images
+    (file,) = (tmp_path / "data" / "fid").iterdir()  # statistics do not say
+    assert small(model, data, num_images=400, real_statistics=file)["score"] > 0
 
 
 def test_one_real_image_is_too_few(small) -> None:

@@ -35,8 +35,9 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
     return float(shift @ shift + (x1**2).sum() + (x2**2).sum() - 2 * overlap)
 
 
-def test_it_is_pytorch_fids_on_the_same_images(random_inception_weights, tmp_path, monkeypatch) -> None:
-    """Gray generated and colour real images; its network, loader and reader of PNG files on the other side."""
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
+def test_it_is_pytorch_fids_on_the_same_images(random_inception_weights, tmp_path, monkeypatch, channels) -> None:
+    """Its network, loader and reader of PNG files on the other side."""
     from pytorch_fid.fid_score import get_activations
     from pytorch_fid.inception import InceptionV3
 
@@ -44,12 +45,12 @@ def test_it_is_pytorch_fids_on_the_same_images(random_inception_weights, tmp_pat
     hub.mkdir(parents=True)
     (hub / "pt_inception-2015-12-05-6726825d.pth").symlink_to(random_inception_weights)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    model = Painter(channels=1, side=64)
-    data = Pictures(generated_pixels(6, 8, Painter(channels=3, side=64)))
+    model = Painter(channels, side=64)
+    data = Pictures(generated_pixels(6, 8, Painter(channels, side=64)))
 
     files = [tmp_path / f"{i:02}.png" for i in range(12)]
-    for file, pixels in zip(files, [*generated_pixels(6, 5, model)[..., 0], *data.pixels], strict=True):
-        Image.fromarray(pixels).save(file)
+    for file, pixels in zip(files, [*generated_pixels(6, 5, model), *data.pixels], strict=True):
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(file)
     activations = get_activations(files, InceptionV3([3]), batch_size=12, num_workers=0)
     theirs = distance(activations[:6], activations[6:])
 
@@ -101,7 +102,11 @@ def test_gray_images_count_as_three_equal_channels(small, pictures) -> None:
         def generate(self, num, seed=0):
             return super().generate(num, seed).repeat(1, 3, 1, 1)
 
-    scores = [small(model, pictures, num_images=50)["score"] for model in (Painter(1), Tripled(1))]
+    gray = pictures.pixels[..., :1]
+    scores = [
+        small(model, Pictures(pixels), num_images=50)["score"]
+        for model, pixels in ((Painter(1), gray), (Tripled(1), np.repeat(gray, 3, axis=3)))
+    ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-12)
 
 
