@@ -11,9 +11,12 @@ import itertools
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import SettingError, UsageError, shown, unknown
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 # What the host passes itself; never a setting.
 RESERVED = frozenset({"seed", "backend"})
@@ -107,8 +110,19 @@ def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str)
                     checked[name] = adapter.validate_json(value)
                     continue
             written = shown(value)[1:-1] if isinstance(value, str) else shown(value)
-            raise SettingError(f"{where}.{name}={written}: {reason(error)}") from None
+            raise SettingError(f"{where}.{name}={written}: {reason(error)}{_or_none(adapter)}") from None
     return checked
+
+
+def _or_none(adapter: TypeAdapter[Any]) -> str:
+    """What pydantic leaves out of its reasons."""
+    from pydantic import ValidationError
+
+    try:
+        adapter.validate_python(None)
+    except ValidationError:
+        return ""
+    return "; or none"
 
 
 def reason(error: Any) -> str:

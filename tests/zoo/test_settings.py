@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field, PositiveInt
 
 from zoo.errors import SettingError
-from zoo.settings import defaults_of, flat, listed, settings_of, validated
+from zoo.settings import defaults_of, departures, flat, listed, settings_of, validated
 
 if TYPE_CHECKING:
     from nowhere import Nothing  # what a plugin imports for type checkers only
@@ -91,6 +91,7 @@ def test_words_become_values(name: str, value: Any, expected: Any) -> None:
         ("count", "many", "part.count=many: input should be a valid integer, unable to parse string as an integer"),
         ("count", "none", "part.count=none: input should be a valid integer, unable to parse string as an integer"),
         ("count", None, "part.count=None: input should be a valid integer"),
+        ("limit", "x", "part.limit=x: input should be a valid integer, unable to parse string as an integer; or none"),
         ("rate", "1.1", "part.rate=1.1: input should be less than or equal to 1"),
         ("rate", "nan", "part.rate=nan: input should be a finite number"),
         ("rate", "inf", "part.rate=inf: input should be a finite number"),
@@ -127,3 +128,13 @@ def test_parts_become_dots_and_the_values_of_settings_stay(nested: dict[str, Any
 def test_names_between_commas() -> None:
     assert listed(" mig,dci,, mig ,") == ["mig", "dci"]
     assert listed("") == listed(" , ") == []
+
+
+def test_departures_are_what_is_not_the_default() -> None:
+    asked = {"count": "3", "rate": "0.25", "widths": [8, 16], "limit": "none", "needed": "1"}
+    assert departures(target, asked) == {"rate": 0.25, "needed": 1}
+
+
+def test_a_part_without_settings_says_so() -> None:
+    with pytest.raises(SettingError, match=r"^unknown setting 'loss\.beta'; loss has no settings$"):
+        validated(Plain, {"beta": "1"}, "loss")
