@@ -104,9 +104,11 @@ def _present(wanted: Reproduction, plan: Plan, folder: SweepFolder, results: Res
     table = _table(wanted, plan, folder, results)
     paths = _figures(wanted, plan, folder)
     found = document(wanted, table, results)
-    write_results(folder, found, table.headers, table.body, table.notes, wanted.title)
+    write_results(folder, found, table.headers, table.body, found["notes"], wanted.title)
     if not as_json:
         terminal.table(table.headers, table.body, title=wanted.title)
+        for note in table.notes:
+            terminal.note(note)
         for path in (*paths, folder.path):
             terminal.out(str(path))
     return found

@@ -19,7 +19,7 @@ from zoo.sweep.results import Results, as_published, number
 
 @dataclass(frozen=True)
 class Table:
-    """Text for people, the same as JSON values for programs, and what is to be said below."""
+    """Text for people, the same as JSON values for programs, and what is to be said below it on a terminal."""
 
     headers: list[str]
     body: list[list[str]]
@@ -49,7 +49,7 @@ def table_of_scores(registry: Registry, wanted: Reproduction, metric: str, resul
             entries.append(entry)
             row += [shown, as_published(paper)]
         body.append(row)
-    return Table(headers, body, entries, [*_protocol(wanted), *results.notes])
+    return Table(headers, body, entries, [*_protocol(wanted), *results.caveats])
 
 
 def table_over_beta(wanted: Reproduction, plan: Plan, folder: SweepFolder, results: Results) -> Table:
@@ -60,7 +60,7 @@ def table_over_beta(wanted: Reproduction, plan: Plan, folder: SweepFolder, resul
         [f"{entry['beta']:g}", *(number(_mean(entry[key])) for key in columns), str(len(entry["seeds"]))]
         for entry in entries
     ]
-    return Table(["beta", *columns.values(), "seeds"], body, entries, [*_protocol(wanted), *results.notes])
+    return Table(["beta", *columns.values(), "seeds"], body, entries, [*_protocol(wanted), *results.caveats])
 
 
 def over_beta(plan: Plan, folder: SweepFolder) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def table_over_steps(
             last = f"{number(points.values[-1])} at {points.steps[-1]:,.0f}"
             body.append([run.name, metric, last, number(score), f"{step:,.0f}"])
     headers = ["run", "metric", "last score", "best score", "at step"]
-    return Table(headers, body, entries, [*_protocol(wanted), *results.notes])
+    return Table(headers, body, entries, [*_protocol(wanted), *results.caveats])
 
 
 def _protocol(wanted: Reproduction) -> list[str]:
@@ -133,6 +133,6 @@ def document(wanted: Reproduction, table: Table, results: Results) -> dict[str, 
         "title": wanted.title,
         "entries": table.entries,
         "missing": dict(missing),
-        "notes": table.notes,
+        "notes": [*table.notes, *results.notes],
         "runs": list(results.runs),
     }

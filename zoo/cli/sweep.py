@@ -89,6 +89,7 @@ def perform(
     `present` writes what came of it, prints it unless its last argument (`--json`) is true, and returns the document
     for `--json`; without one it is a table of means.
     """
+    from zoo.sweep.images import trained_on_others
     from zoo.sweep.plan import Plan, SweepFolder
 
     if measure and not dry_run:
@@ -100,6 +101,9 @@ def perform(
     at_a_time = jobs or (len(plan.runs) if executor == "slurm" else 1)
     for line in (*plan.left_out, *notes):
         terminal.note(line)
+    other_images = trained_on_others(registry, plan, folder, data_root)
+    for line in other_images:
+        terminal.warn(line)
     if dry_run:
         return _list(plan, folder, measure, executor, at_a_time, data_root, as_json)
 
@@ -110,7 +114,7 @@ def perform(
     with folder.locked():
         folder.write_plan(plan)
         conductor.run()
-        results = collect(registry, plan, folder, notes=(*notes, *_failures(conductor)))
+        results = collect(registry, plan, folder, notes=(*notes, *other_images, *_failures(conductor)))
         document = (present or _present)(plan, folder, results, as_json)
     if as_json:
         terminal.out_json(document)
@@ -135,19 +139,28 @@ def _present(plan: Plan, folder: SweepFolder, results: Results, as_json: bool) -
     """The means of every model, dataset and point of the grid."""
     from zoo.sweep.results import rows, write_results
 
-    departures = plan.spec.departures()
-    if departures and any(group.paper is not None for group in results.groups):
-        told = f"the paper's scores are of its own settings; here: {', '.join(departures)}"
-        results = replace(results, notes=(*results.notes, told))
-        terminal.note(told)
+    below = [*_departures(plan, results), *results.caveats]
+    results = replace(results, notes=(*below, *results.notes))
     headers, body = rows(results)
     document = results.document()
     write_results(folder, document, headers, body, results.notes)
     if not as_json:
         if body:
             terminal.table(headers, body)
+        for line in below:
+            terminal.note(line)
         terminal.out(str(folder.path))
     return document
+
+
+def _departures(plan: Plan, results: Results) -> list[str]:
+    """A line about what the file sets, if anything: scores of other settings are other scores."""
+    departures = plan.spec.departures()
+    if not departures:
+        return []
+    papers = any(group.paper is not None for group in results.groups)
+    told = f"in the place of the presets' settings and the metrics' own: {', '.join(departures)}"
+    return [told + ("; the paper's scores are of its own" if papers else "")]
 
 
 def _list(
@@ -183,5 +196,8 @@ def _list(
     terminal.table(["run", "steps left", "training", "scores", "rate measured by"], [one.cells() for one in costs])
     terminal.out(cost.total(costs, jobs))
     if any(one.training_seconds is None for one in costs) and not measure:
-        terminal.note("unknown: no run of that kind was measured on this machine; --measure trains a few steps of each")
+        terminal.note(
+            "unknown: no run of that kind was measured on this machine beyond the first line of its log, which has the "
+            "start in it; --measure trains a few steps of each"
+        )
     return code

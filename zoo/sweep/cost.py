@@ -136,7 +136,7 @@ def rate_for(config: RunConfig, known: Sequence[Measured], threads: int, *, clus
 
 
 def read(run: RunDirectory) -> Measured | None:
-    """What a run directory tells of its speed; None where it is none, or has no line yet."""
+    """What a run directory tells of its speed; None where it is none."""
     try:
         config = run.config
         records = run.records("metrics.jsonl")
@@ -148,7 +148,6 @@ def read(run: RunDirectory) -> Measured | None:
     first = max(made_by, default=0)
     made: Mapping[str, Any] = made_by.get(first, {})
     rates = [_positive(record.get("steps_per_second")) for record in records if record["step"] >= first]
-    rates = rates[1:] if len(rates) > 1 else rates  # the first one has the start in it
     threads = made.get("threads")
     timed, on_the_way = [], []
     for record in evaluations:
@@ -168,7 +167,7 @@ def read(run: RunDirectory) -> Measured | None:
         str(made.get("backend", "")),
         str(made.get("machine", "")),
         threads if isinstance(threads, int) else None,
-        tuple(rate for rate in rates if rate is not None),
+        tuple(rate for rate in rates[1:] if rate is not None),  # the first one has the start in it
         tuple(timed),
         tuple(on_the_way),
         _evaluates(config),

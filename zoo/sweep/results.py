@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zoo.errors import one_line
 from zoo.files import write_json, writing
 from zoo.registry import Registry
 from zoo.scores import published
@@ -69,6 +70,7 @@ class Results:
     groups: tuple[Group, ...]
     runs: tuple[dict[str, Any], ...]
     notes: tuple[str, ...] = field(default=())
+    caveats: tuple[str, ...] = field(default=())  # what the metrics say about their scores; to be said below a table
 
     def group(self, model: str, dataset: str, metric: str, point: Mapping[str, Any] | None = None) -> Group | None:
         """The group of that name, or None."""
@@ -90,10 +92,12 @@ def collect(registry: Registry, plan: Plan, folder: SweepFolder, notes: Sequence
     runs = []
     scores: dict[str, dict[str, float | None]] = {}
     at: dict[str, int] = {}
+    results: dict[str, Mapping[str, Any]] = {}
     for run in plan.runs:
         directory = folder.run(run)
         at[run.name] = saved_step(directory)
         found = evaluations(directory, at[run.name], plan.asked) if at[run.name] >= run.steps else {}
+        results[run.name] = found
         scores[run.name] = {metric: result.get("score") for metric, result in found.items()}
         runs.append(
             {
@@ -110,7 +114,26 @@ def collect(registry: Registry, plan: Plan, folder: SweepFolder, notes: Sequence
     groups = [
         _group(registry, members, metric, scores, at) for members in _by_seed(plan.runs) for metric in plan.spec.metrics
     ]
-    return Results(tuple(groups), tuple(runs), tuple(notes))
+    return Results(tuple(groups), tuple(runs), tuple(notes), _caveats(results))
+
+
+def _caveats(results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """What a metric's results say beside their scores under `caveats` and `reason`, each once: of all runs that it
+    scored, or of those that are named.
+    """
+    scored: dict[str, list[str]] = {}
+    said: dict[tuple[str, str], list[str]] = {}
+    for name, found in results.items():
+        for metric, result in found.items():
+            scored.setdefault(metric, []).append(name)
+            listed = result.get("caveats")
+            texts = [*(listed if isinstance(listed, list) else ()), result.get("reason")]
+            for text in dict.fromkeys(one_line(text) for text in texts if isinstance(text, str)):
+                said.setdefault((metric, text), []).append(name)
+    return tuple(
+        f"{metric}: {text}" + ("" if names == scored[metric] else f" ({', '.join(names)})")
+        for (metric, text), names in said.items()
+    )
 
 
 def _by_seed(runs: Iterable[PlannedRun]) -> list[list[PlannedRun]]:

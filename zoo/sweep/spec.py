@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 from zoo.config import Seed
 from zoo.errors import SettingError, unknown
 from zoo.registry import Registry
-from zoo.settings import assignment, flat
+from zoo.settings import assignment, flat, listed
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, TrainerSpec
 from zoo.untrusted import exists, read_bytes, said
 
@@ -23,6 +24,9 @@ _OWN_KEYS = {"model": "models", "dataset": "datasets", "seed": "seeds", "steps":
 
 # Settings, and groups of them, that a score depends on.
 _OF_TRAINING = {"batch_size", "dataset", "loss", "model", "trainer"}
+
+# pydantic's kinds of error that speak of Python's types, in TOML's words.
+_IN_TOML = {"tuple_type": "expected a list", "dict_type": "expected a table", "model_type": "expected a table"}
 
 
 def _flat(values: Any) -> Any:
@@ -52,15 +56,20 @@ def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _named(values: Any) -> Any:
     """Refuse one word where a list of names belongs: it would be taken letter by letter."""
-    if isinstance(values, str):
-        raise ValueError(f'expected a list, such as ["{values}"]')
     if not isinstance(values, list | tuple):
-        raise ValueError(f"expected a list, such as [{values}]")
+        example = (listed(values) if isinstance(values, str) else []) or ["A", "B"]
+        raise ValueError(f"expected a list of names, such as {json.dumps(example, ensure_ascii=False)}")
+    return _different(tuple(values))
+
+
+def _integers(values: Any) -> Any:
+    if not isinstance(values, list | tuple) or not all(type(value) is int for value in values):
+        raise ValueError("expected a list of integers, such as [0, 1, 2, 3, 4]")
     return _different(tuple(values))
 
 
 def _tables(values: Any) -> Any:
-    if isinstance(values, Mapping):
+    if not isinstance(values, list | tuple):
         raise ValueError("expected a list of tables; write [[overrides]], in double brackets")
     return values
 
@@ -131,7 +140,7 @@ class SweepSpec(_Table):
 
     models: Annotated[Names, Field(min_length=1)]
     datasets: Annotated[Names, Field(min_length=1)]
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_named)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_integers)] = (0,)
     steps: PositiveInt | None = Field(default=None, description="None: the preset's")
     preset: str | None = None
     metrics: Names = ()
@@ -255,7 +264,7 @@ def _told(error: ValidationError) -> str:
         return unknown("key", ".".join(map(str, places)), _keys(table, places))
     if problem["type"] == "missing":
         return f"{places[-1]} is missing; expected a list of names"
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = _IN_TOML.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
     reason = message[:1].lower() + message[1:]
     return f"{'.'.join(map(str, places))}: {reason}" if places else reason
 

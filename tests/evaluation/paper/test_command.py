@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def test_table_1(reproduce: Reproduce, one_thread: None, drawn: Path, tmp_path: 
         assert (entry["num_seeds"], entry["steps"]) == (2, [3])
     assert "trained for 3 steps each, not for those of the presets" in document["notes"]
     assert any("factorvae.votes=20" in note for note in document["notes"])
+    assert err.splitlines()[-len(document["notes"]) :] == document["notes"]
     rows = [line.split() for line in out.splitlines() if line.strip().startswith(("ibgan", "vae"))]
     assert [(row[0], row[-1]) for row in rows] == [("ibgan", "0.8"), ("vae", "0.61")]
     page = (tmp_path / "runs" / "table1" / "results.md").read_text()
@@ -101,6 +103,8 @@ def test_table_2_without_the_network_of_fid(
     ]  # fmt: skip
     assert "missing: celeba: it is not on this machine" in err
     assert "missing: fid: the Inception weights are not on this machine" in err
+    assert err.count("missing: fid: ") == 1  # before the runs, not below the table again
+    assert "trained for 2 steps each" in err
     (run,) = (tmp_path / "runs" / "table2" / "runs").iterdir()
     assert RunDirectory(run).steps() == [2]
     page = (tmp_path / "runs" / "table2" / "results.md").read_text()
@@ -127,9 +131,15 @@ def test_figure_3(reproduce: Reproduce, one_thread: None, drawn: Path, tmp_path:
         assert (folder / f"fig3.{ending}").read_bytes().startswith(magic)
 
 
-def test_figure_4(reproduce: Reproduce, one_thread: None, drawn: Path, tmp_path: Path) -> None:
-    code, out, err = reproduce("fig4", "--steps", 4, *TINY, *QUICK)
-    assert code == 0, err
+def test_figure_4(
+    reproduce: Reproduce, one_thread: None, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", sys.stdout)  # as on a terminal
+    code, out, _ = reproduce("fig4", "--steps", 4, *TINY, *QUICK)
+    assert code == 0, out
+    below = out.partition("Figure 4: ")[2].partition("ibgan-dsprites-seed=0")[2]
+    assert "\ntrained for 4 steps each, not for those of the presets\n" in below
+    assert "\nwith other settings than the presets and the paper's protocol: model.ngf=4, " in below
     folder = tmp_path / "runs" / "fig4"
     (entry,) = json.loads((folder / "results.json").read_text())["entries"]
     records = RunDirectory(folder / "runs" / "ibgan-dsprites-seed=0").records("evaluations.jsonl")

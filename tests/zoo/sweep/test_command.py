@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from zoo.run import RunDirectory
 from zoo.sweep.cost import Cost, total
@@ -53,7 +57,7 @@ def test_what_all_runs_cost(plan: Callable[..., Plan]) -> None:
 def test_from_the_file_to_the_table(
     cli: Callable[..., Any], one_thread: None, drawn: Path, tiny_spec: Callable[..., Path], tmp_path: Path
 ) -> None:
-    spec = tiny_spec(models=["ibgan", "gan"], seeds=[0, 1], metrics=["factorvae"])
+    spec = tiny_spec(models=["ibgan", "gan"], seeds=[0, 1], metrics=["factorvae"], settings={"log_every": 1})
     words = ["--set", "factorvae.votes=20", "--set", "factorvae.variance_images=256", "--executor", "debug"]
     outcome = cli("sweep", spec, *words)
     assert outcome.code == 0, outcome.err
@@ -78,10 +82,10 @@ def test_from_the_file_to_the_table(
         assert row in outcome.out
     page = (folder / "results.md").read_text()
     assert page.startswith("# tiny\n\n| model | dataset | metric |")
-    (note,) = document["notes"]
-    assert note.startswith("the paper's scores are of its own settings; here: steps=3, ")
-    assert note.endswith("factorvae.votes=20, factorvae.variance_images=256")
-    assert note in page
+    note = document["notes"][0]
+    assert note.startswith("in the place of the presets' settings and the metrics' own: steps=3, model.ngf=4, ")
+    assert note.endswith("factorvae.votes=20, factorvae.variance_images=256; the paper's scores are of its own")
+    assert f"\n\n- {note}\n" in page
     assert note in outcome.err
     # The runs are runs like all others.
     quick = ("--metrics", "mi_bounds", "--set", "mi_bounds.num=50")
@@ -95,6 +99,93 @@ def test_from_the_file_to_the_table(
     assert len(listed["runs"]) == 6
     assert all(run["training_seconds"] > 0 and run["evaluation_seconds"] > 0 for run in listed["runs"])
     assert [run["steps_left"] for run in listed["runs"]] == [97, 97, 97, 97, 100, 100]
+
+
+@pytest.fixture
+def finished(
+    cli: Callable[..., Any],
+    tiny_spec: Callable[..., Path],
+    plan: Callable[..., Plan],
+    hand_made: Callable[..., RunDirectory],
+    evaluation: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., str]:
+    """Ask for a sweep that others have finished, each run with a result of a metric; return all that is printed."""
+
+    def make(metric: str, results: Sequence[dict[str, Any]], **document: Any) -> str:
+        asked = {"metrics": [metric]} | document
+        for run, result in zip(plan(**asked).runs, results, strict=True):
+            record = evaluation(3, metric, None, metrics={metric: {"score": 1.0, "protocol": {}} | result})
+            hand_made(tmp_path / "sweep" / "runs" / run.name, run.config, step=3, evaluations=[record])
+        monkeypatch.setattr(sys, "stderr", sys.stdout)  # as on a terminal
+        outcome = cli("sweep", tiny_spec(**asked), "--out", "sweep")
+        assert outcome.code == 0, outcome.out
+        return outcome.out
+
+    return make
+
+
+def test_what_a_file_sets_is_said_where_the_paper_has_no_value_too(
+    finished: Callable[..., str], tmp_path: Path
+) -> None:
+    told = "in the place of the presets' settings and the metrics' own: steps=3, model.ngf=4, model.ndf=4, batch_size=4"
+    out = finished("factorvae", [{}], grid={"loss.beta": [0.5]})
+    assert out.index("1.000 (1)") < out.index(f"\n{told}\n")
+    assert f"\n\n- {told}\n" in (tmp_path / "sweep" / "results.md").read_text()
+
+
+def test_what_a_metric_says_against_its_scores_is_said_once_below_the_table(
+    finished: Callable[..., str], tmp_path: Path
+) -> None:
+    few, dead = "64 images are fewer than the 2048 features", "no dimension\nis active"
+    results = [{"caveats": [few]}, {"caveats": [few], "reason": dead}, {"caveats": [few, 3], "reason": None}]
+    out = finished("mi_bounds", results, seeds=[0, 1, 2])
+    page = (tmp_path / "sweep" / "results.md").read_text()
+    for told in (f"mi_bounds: {few}", "mi_bounds: no dimension is active (ibgan-dsprites-seed=1)"):
+        assert out.index("1.000 ± 0.000 (3)") < out.index(f"\n{told}\n")
+        assert (out.count(told), page.count(f"\n- {told}\n")) == (1, 1)
+    assert "mi_bounds: 3" not in page
+
+
+def test_runs_of_other_images_are_told(
+    cli: Callable[..., Any], one_thread: None, tiny_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    faces, page = tmp_path / "faces", tmp_path / "sweep" / "results.md"
+    faces.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((64, 64, 3), 30 * number, np.uint8)).save(faces / f"{number}.png")
+
+    def warnings(*words: str, data: str = "data", **document: Any) -> list[str]:
+        spec = tiny_spec(datasets=["image_folder"], settings={"dataset.source": "faces"}, **document)
+        outcome = cli("sweep", spec, "--out", "sweep", "--executor", "debug", "--data-root", data, *words)
+        assert outcome.code == 0, outcome.err
+        return [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
+
+    assert warnings(seeds=[0, 1]) == []
+    assert warnings(seeds=[0, 1]) == []
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(faces / "1.png")
+    assert "faces has changed since its 3 images were prepared" in warnings(seeds=[0, 1])[0]
+    assert cli("data", "prepare", "image_folder", "--set", "source=faces", "--data-root", "data").code == 0
+    told = warnings("--dry-run", seeds=[0, 1, 2])
+    for seed, line in enumerate(told):
+        name = f"ibgan-image_folder-seed={seed}"
+        assert re.fullmatch(
+            rf"warning: {name} was trained on other images of image_folder, '3 with hash (\w+)'; here are "
+            rf"'3 with hash (?!\1)\w+' now; remove sweep/runs/{name} to have it trained on them",
+            line,
+        )
+        assert line.removeprefix("warning: ") not in page.read_text()
+    assert len(told) == 2
+    assert warnings(seeds=[0, 1, 2]) == told  # the third is of these
+    assert all(f"- {line.removeprefix('warning: ')}\n" in page.read_text() for line in told)
+    # One is trained anew. The other goes on with these: it was trained on others all the same.
+    shutil.rmtree(tmp_path / "sweep" / "runs" / "ibgan-image_folder-seed=0")
+    assert warnings(seeds=[0, 1, 2], steps=4)[:1] == told[1:]
+    assert warnings(seeds=[0, 1, 2], steps=4) == told[1:]
+    # Nothing is prepared to compare it.
+    assert warnings("--dry-run", seeds=[0, 1, 2], steps=4, data="empty") == []
+    assert not (tmp_path / "empty").exists()
 
 
 def test_a_sweep_refuses_another_ones_folder(

@@ -43,6 +43,23 @@ def test_a_rate_is_the_median_without_the_first(
         assert "1 thread)" in cost.source
 
 
+def test_the_first_line_alone_is_no_rate(
+    plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    """It has the start in it: another run is asked, be it one with other threads."""
+    wanted = plan(steps=100)
+    config = wanted.runs[0].config
+    begun = hand_made(tmp_path / "begun", config, log=[(5, 4.0)], made_by=made_by())
+    assert [(c.training_seconds, c.source) for c in cost_of(wanted, tmp_path, begun)] == [(None, "")]
+    resumed = hand_made(
+        tmp_path / "resumed", config, log=[(5, 9.0), (10, 9.0), (15, 4.0)], made_by=made_by() | made_by(11)
+    )
+    assert cost_of(wanted, tmp_path, resumed)[0].training_seconds is None
+    other = hand_made(tmp_path / "other", config, log=[(5, 1.0), (10, 2.0)], made_by=made_by(threads=2))
+    (cost,) = cost_of(wanted, tmp_path, begun, other)
+    assert (cost.training_seconds, str(other.path) in cost.source) == (50.0, True)
+
+
 def test_what_is_done_costs_nothing(
     plan: Callable[..., Plan],
     hand_made: Callable[..., RunDirectory],
@@ -87,7 +104,7 @@ def test_only_runs_that_compute_the_same_count(
     config = resolve_config(
         default_registry(), "ibgan", "dsprites", typed={**wanted.runs[0].settings, "steps": 5, **change}
     )
-    other = hand_made(tmp_path / "other", config, log=[(5, 4.0)], made_by=made_by())
+    other = hand_made(tmp_path / "other", config, log=[(5, 1.0), (10, 4.0)], made_by=made_by())
     (cost,) = cost_of(wanted, tmp_path, other)
     assert cost.training_seconds == (25.0 if known else None)
     assert cost.seconds == (25.0 if known else None)
@@ -97,7 +114,7 @@ def test_another_model_or_dataset_is_another_matter(
     plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path
 ) -> None:
     wanted = plan(steps=100, models=["ibgan", "gan"], datasets=["dsprites", "color_dsprites"])
-    other = hand_made(tmp_path / "other", wanted.runs[0].config, log=[(5, 4.0)], made_by=made_by())
+    other = hand_made(tmp_path / "other", wanted.runs[0].config, log=[(5, 1.0), (10, 4.0)], made_by=made_by())
     assert [cost.training_seconds for cost in cost_of(wanted, tmp_path, other)] == [25.0, None, None, None]
     assert [run.name for run in to_measure(wanted, cost_of(wanted, tmp_path, other))] == [
         "ibgan-color_dsprites-seed=0",
@@ -116,13 +133,16 @@ def test_the_machine_counts_here_and_not_on_a_cluster(
 ) -> None:
     wanted = plan(steps=100)
     elsewhere = hand_made(
-        tmp_path / "other", wanted.runs[0].config, log=[(5, 4.0)], made_by=made_by(machine="node7, x86_64, 64 CPUs")
+        tmp_path / "other",
+        wanted.runs[0].config,
+        log=[(5, 1.0), (10, 4.0)],
+        made_by=made_by(machine="node7, x86_64, 64 CPUs"),
     )
     assert cost_of(wanted, tmp_path, elsewhere)[0].training_seconds is None
     (there,) = cost_of(wanted, tmp_path, elsewhere, cluster=True)
     assert there.training_seconds == 25.0
     assert "node7, x86_64, 64 CPUs" in there.source
-    unsaid = hand_made(tmp_path / "old", wanted.runs[0].config, log=[(5, 2.0)])
+    unsaid = hand_made(tmp_path / "old", wanted.runs[0].config, log=[(5, 1.0), (10, 2.0)])
     assert read(unsaid) is not None
     assert cost_of(wanted, tmp_path, unsaid, cluster=True)[0].training_seconds == 50.0
 
@@ -149,7 +169,7 @@ def test_on_a_cluster_too_device_and_precision_count(
     settings = {"model.ngf": 4, "model.ndf": 4, "batch_size": 4, "precision": "fp32"}
     measured = plan(steps=100, settings=settings).runs[0].config
     written = with_start({}, 1, Backend.choose("cpu", "fp32"))
-    other = hand_made(tmp_path / "other", measured, log=[(5, 4.0)], made_by=written)
+    other = hand_made(tmp_path / "other", measured, log=[(5, 1.0), (10, 4.0)], made_by=written)
     wanted = plan(steps=100, settings={"model.ngf": 4, "model.ndf": 4, "batch_size": 4, **asked})
     (cost,) = costs(wanted, SweepFolder(tmp_path / "sweep"), [other], threads=1, cluster=True)
     assert cost.training_seconds == (25.0 if known else None)
@@ -210,7 +230,9 @@ def test_a_strange_run_does_not_end_it(
 ) -> None:
     wanted = plan(steps=100)
     evaluation = {"step": 5, "checkpoint": "x", "metrics": {"mig": 1}, "seconds": 1.0, "settings": [1]}
-    odd = hand_made(tmp_path / "odd", wanted.runs[0].config, log=[(5, 4.0)], evaluations=[evaluation], made_by=strange)
+    odd = hand_made(
+        tmp_path / "odd", wanted.runs[0].config, log=[(5, 1.0), (10, 4.0)], evaluations=[evaluation], made_by=strange
+    )
     assert len(cost_of(wanted, tmp_path, odd)) == 1
 
 
@@ -219,7 +241,9 @@ def test_as_many_threads_are_better_than_others(
 ) -> None:
     wanted = plan(steps=100)
     runs = [
-        hand_made(tmp_path / str(threads), wanted.runs[0].config, log=[(5, rate)], made_by=made_by(threads=threads))
+        hand_made(
+            tmp_path / str(threads), wanted.runs[0].config, log=[(5, 1.0), (10, rate)], made_by=made_by(threads=threads)
+        )
         for threads, rate in ((1, 4.0), (2, 10.0))
     ]
     assert cost_of(wanted, tmp_path, *runs, threads=1)[0].training_seconds == 25.0
@@ -243,7 +267,7 @@ def test_a_rate_that_is_none_is_no_rate(
     plan: Callable[..., Plan], hand_made: Callable[..., RunDirectory], tmp_path: Path, rate: Any
 ) -> None:
     wanted = plan(steps=100)
-    other = hand_made(tmp_path / "other", wanted.runs[0].config, log=[(5, rate)], made_by=made_by())
+    other = hand_made(tmp_path / "other", wanted.runs[0].config, log=[(5, 1.0), (10, rate)], made_by=made_by())
     assert cost_of(wanted, tmp_path, other)[0].training_seconds is None
 
 
@@ -265,7 +289,9 @@ def test_evaluations_with_other_settings_tell_nothing(
         evaluation(5, "mig", 0.1, seconds=7.0, settings={"mig": {"num_train": 50}}),
         evaluation(5, "mig", None, seconds=1.0, settings={"mig": {"num_train": 50}}, metrics={}, errors={"mig": "no"}),
     ]
-    other = hand_made(tmp_path / "other", wanted.runs[0].config, log=[(5, 4.0)], evaluations=records, made_by=made_by())
+    other = hand_made(
+        tmp_path / "other", wanted.runs[0].config, log=[(5, 1.0), (10, 4.0)], evaluations=records, made_by=made_by()
+    )
     assert cost_of(wanted, tmp_path, other)[0].evaluation_seconds == 7.0
     unknown = plan(steps=100, metrics=["mig", "sap"], metric_settings={"mig": {"num_train": 50}})
     (cost,) = cost_of(unknown, tmp_path, other)

@@ -70,13 +70,19 @@ def test_the_least_that_is_a_sweep(tmp_path: Path) -> None:
         ),
         ('models = ["ibgan", "vae"]', 'models = ["ibgann", "vae"]', "unknown model 'ibgann'; did you mean 'ibgan'"),
         ('["dsprites"]', '["dsprite"]', "unknown dataset 'dsprite'; did you mean 'dsprites'"),
-        ('models = ["ibgan", "vae"]', 'models = "ibgan"', 'models: expected a list, such as ["ibgan"]'),
+        ('models = ["ibgan", "vae"]', 'models = "ibgan"', 'models: expected a list of names, such as ["ibgan"]'),
+        ('models = ["ibgan", "vae"]', 'models = "a, b"', 'models: expected a list of names, such as ["a", "b"]'),
+        ('models = ["ibgan", "vae"]', "models = 3", 'models: expected a list of names, such as ["A", "B"]'),
+        ('models = ["ibgan", "vae"]', "models = {}", 'models: expected a list of names, such as ["A", "B"]'),
         ('models = ["ibgan", "vae"]', "", "models is missing; expected a list of names"),
         ('models = ["ibgan", "vae"]', "models = []", "models: value should have at least 1 item"),
         ('["ibgan", "vae"]', '["vae", "os:path", "ibgan"]', "a file may only name what a plugin registered"),
         ("seeds = [0, 1]", "seeds = [0, -1]", "seeds.1: input should be greater than or equal to 0"),
         ("seeds = [0, 1]", "seeds = [0, 0]", "seeds: 0 stands there twice"),
-        ("seeds = [0, 1]", "seeds = 3", "seeds: expected a list, such as [3]"),
+        ("seeds = [0, 1]", "seeds = 3", "seeds: expected a list of integers, such as [0, 1, 2, 3, 4]"),
+        ("seeds = [0, 1]", 'seeds = "0-4"', "seeds: expected a list of integers, such as [0, 1, 2, 3, 4]"),
+        ("seeds = [0, 1]", 'seeds = ["0-4"]', "seeds: expected a list of integers, such as [0, 1, 2, 3, 4]"),
+        ("seeds = [0, 1]", "seeds = [0.5]", "seeds: expected a list of integers, such as [0, 1, 2, 3, 4]"),
         ("steps = 2000", "steps = 0", "steps: input should be greater than 0"),
         ("steps = 2000", 'steps = "many"', "steps: input should be a valid integer"),
         ("[0.0, 0.1]", "0.1", "grid: loss.beta: expected a list of the values to try"),
@@ -92,7 +98,6 @@ def test_the_least_that_is_a_sweep(tmp_path: Path) -> None:
         ("metric_settings.factorvae", "metric_settings.mig", "mig is not among the metrics asked for (factorvae)"),
         ('["factorvae"]', '["factorvae", "mgi"]', "unknown metric 'mgi'; did you mean 'mig'"),
         ('partition = "gpu"', "timeout_min = 0", "slurm.timeout_min: input should be greater than 0"),
-        ('partition = "gpu"', 'setup = "module load"', "slurm.setup: "),
         ("[[overrides]]", "[overrides]", "overrides: expected a list of tables; write [[overrides]]"),
         ("models", "models = [", "is not TOML: "),
     ],
@@ -104,6 +109,26 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, old: str, new: str, told: str
     assert "\n" not in str(raised.value)
     if raised.type is SettingError:
         assert str(raised.value).startswith(str(tmp_path / "a.toml"))
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("grid = 1", "grid: expected a table"),
+        ("settings = 1", "settings: expected a table"),
+        ("metric_settings = 1", "metric_settings: expected a table"),
+        ("slurm = 1", "slurm: expected a table"),
+        ('slurm.setup = "module load"', "slurm.setup: expected a list"),
+        ("slurm.additional_parameters = 1", "slurm.additional_parameters: expected a table"),
+        ("overrides = 1", "overrides: expected a list of tables; write [[overrides]]"),
+        ("overrides = [1]", "overrides.0: expected a table"),
+        ("overrides = [{ models = 1 }]", 'overrides.0.models: expected a list of names, such as ["A", "B"]'),
+    ],
+)
+def test_what_is_wanted_is_said_in_the_words_of_toml(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        read(tmp_path / "a.toml", f'models = ["vae"]\ndatasets = ["dsprites"]\n{line}')
+    assert told in str(raised.value)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"models = " + b"[" * 5_000])
