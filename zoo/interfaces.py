@@ -156,8 +156,9 @@ class Trainer(Protocol):
 class Metric(Protocol):
     """`metric(model, data, seed=0, **settings)`; every result has `score` (the headline, or None) and `protocol`.
 
-    Results are plain JSON values: no NaN, no numpy scalars. `reason` (a line) says why a score is None or of a part
-    only, `caveats` (a list of lines) what it cannot be compared with; both are shown with it. Raises `zoo.errors.MetricError` where it is not defined.
+    Results are plain JSON values: no NaN, no numpy scalars. Where there is a `reason` (a line), it says why the score
+    is None, or of a part only; `caveats` (a list of lines) say what it cannot be compared with. A sweep tells both.
+    Raises `zoo.errors.MetricError` where it is not defined.
     """
 
     def __call__(self, model: Any, data: Dataset, seed: int = 0, **settings: Any) -> dict[str, Any]: ...
