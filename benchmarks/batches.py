@@ -4,8 +4,12 @@
 
 Plain is what its data objects do: index a uint8 array of all images and expand it, as float32, to one channel; for
 colour, draw a colour an image and multiply in float64. Ours are uint8 images. Both are timed as they come, and as far
-as the float32 tensor that a training step takes, which costs ours more: it has yet to convert. Both draw the same
-indices, in turns, in one process that keeps its freed memory, as `zoo train` does; the medians count. Making the plain
+as the float32 tensor that a training step takes, which costs ours more: it has yet to convert. Both are given the same
+indices. Training images are drawn too, each in its own way: disentanglement_lib trains on a tf.data generator that
+draws the factors of one image at a time and looks that one up, and TensorFlow makes batches of them, for which
+`np.stack` stands here; ours draws a batch's indices from the generator of its step, which `zoo train` makes anew.
+
+They run in turns, in one process that keeps its freed memory, as `zoo train` does; the medians count. Making the plain
 way's array reads all of the store, so both find their images in memory.
 """
 
@@ -14,7 +18,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +32,7 @@ from zoo import terminal
 from zoo.device import Backend
 from zoo.interfaces import Dataset
 from zoo.memory import keep_freed
+from zoo.randomness import numpy_stream
 
 BATCH = 64
 CHUNK = 8192
@@ -62,7 +67,28 @@ def measure(batches: int = 2000) -> list[dict[str, Any]]:
         found.append(_compare(name, "images", data.images, plain, len(data), batches))
         tensors = partial(_tensors, data, to_tensor)
         found.append(_compare(name, "tensors", tensors, as_tensor(plain), len(data), batches))
+        drawn = partial(_drawn_one_by_one, sprites.factor_sizes, plain)
+        found.append(_compare(name, "training images", partial(_drawn, data), drawn, len(data), max(1, batches // 10)))
     return found
+
+
+def _drawn_one_by_one(
+    sizes: Sequence[int], plain: Callable[..., NDArray[Any]], indices: NDArray[np.int64], random: np.random.RandomState
+) -> NDArray[Any]:
+    """As many images as there are indices, which are drawn here: factor by factor, image by image."""
+    bases = np.prod(sizes) / np.cumprod(sizes)
+    images = []
+    for _ in indices:
+        factors = np.zeros((1, len(sizes)), np.int64)
+        for column, size in enumerate(sizes):
+            factors[:, column] = random.randint(size, size=1)
+        images.append(plain(np.array(np.dot(factors, bases), dtype=np.int64), random)[0])
+    return np.stack(images)
+
+
+def _drawn(data: Dataset, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """As many images as there are indices, which are drawn here."""
+    return data.images(numpy_stream(0, "data", int(indices[0])).integers(0, len(data), len(indices)))
 
 
 def _tensors(data: Dataset, to_tensor: Callable[..., Tensor], indices: NDArray[np.int64]) -> Tensor:
