@@ -261,7 +261,10 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 def _below(path: Path) -> str:
     """Where a folder holds runs or checkpoints: "; name one of those in it: A, B"."""
-    children = sorted(islice(path.iterdir(), _LOOKED_AT)) if path.is_dir() else []
+    try:
+        children = sorted(islice(path.iterdir(), _LOOKED_AT))
+    except OSError:  # a file, or a folder that may not be read
+        return ""
     found = [child for child in children if exists(child / "config.json") or exists(child / "state.json")]
     names = ", ".join(child.name for child in found[:3]) + (", ..." if len(found) > 3 else "")
     return f"; name one of those in it: {names}" if found else ""

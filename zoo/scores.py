@@ -30,7 +30,7 @@ def lower_is_better(registry: Registry, metric: str, *, typed: bool = False) -> 
 
 
 def departures(registry: Registry, metric: str, values: Mapping[str, Any], *, typed: bool = False) -> list[str]:
-    """What of a metric's settings is not its default, as `key=value`: the score is of another protocol then.
+    """What of a metric's settings is not its default, as `key=value`: the score may be of another protocol then.
 
     Nothing of a metric that is not here, or has no such settings any more.
     """

@@ -76,7 +76,7 @@ def defaults_of(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def departures(target: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `values`, converted, that are not the defaults: where a score is not of the usual protocol."""
+    """Return those of `values`, converted, that are not the defaults."""
     defaults = defaults_of(target)
     checked = validated(target, values, "")
     return {name: value for name, value in checked.items() if name not in defaults or value != defaults[name]}

@@ -41,7 +41,7 @@ class View:
     scores: list[Score] = field(default_factory=list)
     best: dict[str, Score] = field(default_factory=dict)
     paper: dict[str, float] = field(default_factory=dict)
-    departures: dict[str, str] = field(default_factory=dict)  # of the best scores, from the metrics' usual protocols
+    departures: dict[str, str] = field(default_factory=dict)  # of the best scores' settings from the defaults
 
     def attempt(self, what: str, make: Callable[[], T]) -> T | None:
         """Make one part of the page; a failure costs that part only, and the page says so."""

@@ -281,7 +281,7 @@ def test_scores_as_json_and_as_a_table(cli: Callable[..., Any], run_copy: Path) 
     table = cli(*words, "--seed", "5")
     assert table.code == 0
     assert f"ibgan on dsprites, step 6 of {run_copy}; seed of the metrics 5\n" in table.out
-    assert "not its usual protocol: votes=20, variance_images=256" in " ".join(table.out.split())
+    assert ", with votes=20, variance_images=256" in " ".join(table.out.split())
     assert f" {document['metrics']['mi_bounds']['score']:.4g} " in table.out
     row = next(line for line in table.out.splitlines() if line.strip().startswith("factorvae"))
     assert " 0.8 " in row  # what Table 1 of the paper reports

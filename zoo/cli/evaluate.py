@@ -86,8 +86,8 @@ def _show(document: dict[str, Any], given: dict[str, dict[str, str]]) -> None:
         paper = published(registry, name, document["model"], document["dataset"], typed=True)
         more = [f"{key} {_shown(value)}" for key, value in result.items() if _is_scalar(value) and key != "score"]
         more += [result["reason"]] if isinstance(result.get("reason"), str) else []
-        other = departures(registry, name, given.get(name, {}), typed=True)
-        more += [f"not its usual protocol: {', '.join(other)}"] if other else []
+        changed = departures(registry, name, given.get(name, {}), typed=True)
+        more += [f"with {', '.join(changed)}"] if changed else []
         rows.append([name, _shown(result["score"]), _shown(paper), ", ".join(more)])
     checkpoint = Path(document["checkpoint"])
     where = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
