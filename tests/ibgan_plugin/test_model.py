@@ -132,6 +132,12 @@ def test_what_are_no_images_is_told(system, images, told):
         system.model.encode(images)
 
 
+def test_fewer_than_no_images_cannot_be_generated(system):
+    assert len(system.model.generate(0)) == 0
+    with pytest.raises(UsageError, match="-1 images cannot be generated; ask for 0 or more"):
+        system.model.generate(-1)
+
+
 def test_images_of_another_float_type_are_taken(system, squares):
     images = squares(2, channels=3)
     assert torch.equal(system.model.encode(images.double()), system.model.encode(images))
