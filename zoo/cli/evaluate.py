@@ -90,7 +90,8 @@ def _show(document: dict[str, Any], given: dict[str, dict[str, str]]) -> None:
         more += [f"with {', '.join(changed)}"] if changed else []
         rows.append([name, _shown(result["score"]), _shown(paper), ", ".join(more)])
     checkpoint = Path(document["checkpoint"])
-    where = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
+    of_run = checkpoint.parent.name == "checkpoints" and checkpoint.name.startswith("step-")
+    where = checkpoint.parent.parent if of_run else checkpoint
     trained = f"{document['model']} on {document['dataset']}, step {document['step']:,} of {where}"
     terminal.out(f"{trained}; seed of the metrics {document['seed']}")
     terminal.table(["metric", "score", "paper", "more"], rows)
