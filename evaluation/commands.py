@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo import terminal
+from zoo.cli.argument_types import UserPath
 from zoo.cli.options import (
-    UserPath,
     checkpoint_argument,
     data_root_option,
     dataset_places,

@@ -72,8 +72,8 @@ def load_checkpoint(
     """Open a run directory (its newest whole checkpoint), one checkpoint, a weights file, or `pretrained:NAME`.
 
     `model_name` None stands for the registered model that the file names; `pretrained:NAME` needs it.
-    Raises CheckpointError, one line, if it is none of these, or another model's; UnknownNameError for a `pretrained`
-    that does not ship with the model, and for a model that is not registered.
+    Raises CheckpointError, one line, if it is none of these; UsageError if it is another model's; UnknownNameError for
+    a `pretrained` that does not ship with the model, and for a model that is not registered.
     """
     spec = registry.spec(ModelSpec, model_name) if model_name is not None else None
     if spec is not None and str(checkpoint).startswith(PRETRAINED):
@@ -93,7 +93,7 @@ def load_checkpoint(
     if model_name is None:
         registry.spec(ModelSpec, config.model, typed=False)
     elif config.model != model_name:
-        raise CheckpointError(f"{checkpoint} holds a model {config.model!r}, not {model_name!r}; name it instead")
+        raise UsageError(f"{checkpoint} holds a model {config.model!r}, not {model_name!r}; name it instead")
     model = build_model(registry, config, Backend.choose(device, "fp32"), checkpoint=found)
     load_weights(model, found)
     name = str(checkpoint) if shipped else str(found.path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo import terminal
-from zoo.cli.options import UserPath
+from zoo.cli.argument_types import UserPath
 from zoo.cli.sweep import perform, sweep_options
 from zoo.registry import default_registry
 from zoo.settings import listed

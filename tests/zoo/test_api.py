@@ -107,7 +107,7 @@ def test_what_load_refuses(trained: Path) -> None:
     ):
         with pytest.raises(error, match=told):
             zoo.load("ibgan", **arguments)
-    with pytest.raises(CheckpointError, match="holds a model 'ibgan', not 'gan'"):
+    with pytest.raises(UsageError, match="holds a model 'ibgan', not 'gan'"):
         zoo.load("gan", trained)
 
 
@@ -269,7 +269,7 @@ def test_a_file_never_names_code_to_import(
         with pytest.raises(UnknownNameError):
             zoo.load("ibgan", run_copy).load_dataset()
     if key == "model":
-        assert {resumed.code, evaluated.code, drawn.code} == {1, 2}
+        assert resumed.code == evaluated.code == drawn.code == 2
     assert not trap.exists()
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from zoo import terminal
-from zoo.cli.options import RegisteredName, UserPath, assigned, data_root_option, set_option
+from zoo.cli.argument_types import RegisteredName, UserPath
+from zoo.cli.options import assigned, data_root_option, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.specs import ConverterSpec

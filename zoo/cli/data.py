@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from zoo import terminal
-from zoo.cli.options import RegisteredName, data_root_option, json_option, set_option
+from zoo.cli.argument_types import RegisteredName
+from zoo.cli.options import data_root_option, json_option, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.specs import DatasetSpec

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from zoo import terminal
+from zoo.cli.argument_types import RegisteredNames
 from zoo.cli.options import (
     checkpoint_argument,
     data_root_option,
@@ -26,7 +27,13 @@ from zoo.specs import MetricSpec, ModelSpec
 @click.command("eval", short_help="Score a checkpoint with metrics.")
 @model_argument
 @checkpoint_argument
-@click.option("--metrics", required=True, metavar="A,B", help="The metrics, separated by commas; see zoo list metrics.")
+@click.option(
+    "--metrics",
+    required=True,
+    type=RegisteredNames("metrics"),
+    metavar="A,B",
+    help="The metrics, separated by commas; see zoo list metrics.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="The seed.")
 @json_option
 @set_option("Change a metric's setting, such as factorvae.votes=100; dataset.source=PATH: where images are now.")

@@ -1,55 +1,21 @@
-"""Options and argument types that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
+from zoo.cli.argument_types import CheckpointPlace, RegisteredName, UserPath
 from zoo.errors import SettingError, UsageError, shown
-from zoo.registry import default_registry
 from zoo.settings import assignment
-from zoo.untrusted import user_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class RegisteredName(click.ParamType):
-    """A name of some kind (`models`, `datasets`, ...), completed from the registry and checked where it is used."""
-
-    name = "name"
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer the registered names; imports no torch."""
-        return [
-            CompletionItem(spec.name, help=spec.summary)
-            for _, spec in default_registry().entries(self.kind)
-            if spec.name.startswith(incomplete)
-        ]
-
-
-class UserPath(click.Path):
-    """A path, `~` expanded: shells do that in `--out ~/run`, but not in `--out=~/run`."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(path_type=Path, **options)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path that was typed; an empty one, of a variable that is not set, is none."""
-        if value == "":
-            self.fail("the path is empty; write it out, or leave the option away", param, ctx)
-        return user_path(Path(os.fsdecode(super().convert(value, param, ctx))), UsageError)
-
-
 model_argument = click.argument("model", type=RegisteredName("models"))
-checkpoint_argument = click.argument("checkpoint")
+checkpoint_argument = click.argument("checkpoint", type=CheckpointPlace())
 seed_option = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="The seed.")
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps."

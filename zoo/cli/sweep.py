@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zoo import terminal
-from zoo.cli.options import UserPath, data_root_option, json_option, set_option
+from zoo.cli.argument_types import UserPath
+from zoo.cli.options import data_root_option, json_option, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo import terminal
-from zoo.cli.options import RegisteredName, UserPath, assigned, data_root_option, model_argument, set_option
+from zoo.cli.argument_types import PresetName, RegisteredName, UserPath
+from zoo.cli.options import assigned, data_root_option, model_argument, set_option
 from zoo.errors import UsageError
 from zoo.registry import default_registry
 from zoo.specs import DatasetSpec
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     help="The dataset to train on.  [default: that of --config, or of the run resumed]",
 )
 @click.option("--out", type=UserPath(), help="The run directory.  [default: runs/MODEL-DATASET-NNN]")
-@click.option("--preset", metavar="NAME", help="The settings to start from.  [default: the dataset's]")
+@click.option("--preset", type=PresetName(), help="The settings to start from.  [default: the dataset's]")
 @click.option("--config", type=UserPath(), help="A run's config.json to repeat, or to start from.")
 @click.option("--steps", type=click.IntRange(1), help="How many steps.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The seed of the run.  [default: 0]")
