@@ -219,7 +219,7 @@ def _reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # tarfile and the unpackers raise what they stumble over
-        raise DataError(f"{path} is not a whole archive ({said(error)}); fetch it again") from error
+        raise DataError(f"{path} is not a whole archive ({said(error)}); fetch or pack it again") from error
 
 
 def _bounded(content: bytes) -> bytes | Unreadable:
