@@ -155,6 +155,12 @@ def test_what_is_said_of_less_noise() -> None:
     assert spread in DSPRITES.with_suffix(".md").read_text(encoding="utf-8")
 
 
+def test_what_is_said_of_the_long_run_after_its_end() -> None:
+    told = re.search(r"resumed for 20,000 steps more, the run scored ([\d.]+), ([\d.]+), ([\d.]+) and ([\d.]+)", TEXT)
+    for step, score in zip((155_000, 160_000, 165_000, 170_000), told.groups(), strict=True):
+        assert float(score) == pytest.approx(score_at("curve-ibgan-dsprites-long.jsonl", step), abs=0.0006)
+
+
 def score_at(file: str, step: int) -> float:
     records = map(json.loads, (PAGE.parent / "results" / file).read_text(encoding="utf-8").splitlines())
     (score,) = [record["metrics"]["factorvae"]["score"] for record in records if record["step"] == step]
