@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ibgan_plugin.evaluation.encoding import images_tensor
+from ibgan_plugin.evaluation.images import dataset_images
 from zoo.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -49,5 +50,5 @@ def one_per_value(dataset: Dataset, factor: str) -> NDArray[np.int64]:
 
 def encoded(model: Any, dataset: Dataset, indices: NDArray[np.int64]) -> torch.Tensor:
     """The codes (n, D) of images of a dataset."""
-    codes: torch.Tensor = model.encode(images_tensor(dataset.images(indices)))
+    codes: torch.Tensor = model.encode(images_tensor(dataset_images(dataset, indices)))
     return codes

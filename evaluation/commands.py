@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
+    from ibgan_plugin.evaluation.images import ImageShape
     from zoo.interfaces import Dataset
     from zoo.loading import Loaded
 
@@ -61,27 +62,28 @@ def sample(model: str, checkpoint: str, num: int, seed: int, out: Path, device: 
     if not ending and out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
         raise UsageError(f"{out} is there already, and is no empty folder; choose another --out")
     loaded = load_checkpoint(default_registry(), model, checkpoint, device=device)
+    image_shape = loaded.config.image_shape
     if ending in _DOCUMENTS:
-        _save_figure(figures.plot_samples(loaded.model, num, seed), out)
+        _save_figure(figures.plot_samples(loaded.model, num, seed, image_shape=image_shape), out)
     elif ending:
-        figures.save_picture(figures.image_grid(figures.to_pixels(loaded.model.generate(num, seed=seed))), out)
+        figures.save_picture(figures.image_grid(figures.generated(loaded.model, num, seed, image_shape)), out)
     else:
-        _write_images(loaded.model, num, seed, out)
+        _write_images(loaded.model, num, seed, image_shape, out)
     terminal.out(str(out))
 
 
-def _write_images(model: Any, num: int, seed: int, out: Path) -> None:
+def _write_images(model: Any, num: int, seed: int, image_shape: ImageShape | None, out: Path) -> None:
     """Write PNG files, all of them or none, holding one chunk in memory."""
     from PIL import Image
 
-    from ibgan_plugin.evaluation.figures import to_pixels
+    from ibgan_plugin.evaluation.figures import generated
     from zoo.files import writing_folder
     from zoo.randomness import derived_seed
 
     with writing_folder(out) as folder, terminal.progress("generating images", num) as progress:
         for start in range(0, num, _CHUNK):
             chunk_seed = derived_seed(seed, "sample", start) if start else seed
-            images = to_pixels(model.generate(min(_CHUNK, num - start), seed=chunk_seed))
+            images = generated(model, min(_CHUNK, num - start), chunk_seed, image_shape)
             for index, image in enumerate(images, start):
                 Image.fromarray(image).save(folder / f"{index:06d}.png")
             progress.advance(len(images))
@@ -135,7 +137,9 @@ def traverse(
 
     codes, titles = _base_codes(loaded, bases or 1, images, per_factor, seed, open_dataset)
     kl = figures.kl_of_loaded(loaded, codes.shape[1], seed)
-    traversal = figures.traverse(loaded.model, codes, span=span, steps=steps, kl=kl)
+    traversal = figures.traverse(
+        loaded.model, codes, span=span, steps=steps, kl=kl, image_shape=loaded.config.image_shape
+    )
     if ending == ".gif":
         figures.animate_traversal(traversal, out)
     elif ending in _DOCUMENTS:

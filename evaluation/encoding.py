@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ibgan_plugin.evaluation.images import checked_images, dataset_images
 from zoo.device import Backend, device_of, evaluation_mode
 from zoo.errors import MetricError
 from zoo.interfaces import Dataset, Encoder
@@ -24,15 +25,24 @@ ENCODE_BATCH = 128
 LARGEST_CODE = 1e16
 
 
-def images_tensor(images: NDArray[Any], device: torch.device | str = "cpu") -> torch.Tensor:
+def images_tensor(images: Any, device: torch.device | str = "cpu") -> torch.Tensor:
     """Return float32 (n, C, H, W) in [0, 1], contiguous, from (n, H, W, C): uint8, or floats in [0, 1].
+
+    Takes an array or a tensor. Raises MetricError for anything else.
+    """
+    return _channels_first(checked_images(images, "images_tensor got"), device)
+
+
+def _channels_first(images: NDArray[Any], device: torch.device | str) -> torch.Tensor:
+    """`images_tensor` of an array that was checked.
 
     Contiguous although channels_last would cost nothing for colour images: encoders of other projects use `view`.
     The bytes, a quarter of the floats, are what moves to the device; float64, which Apple's GPUs lack, stays behind.
     """
     n, height, width, channels = images.shape
-    source = torch.from_numpy(np.ascontiguousarray(images if images.dtype == np.uint8 else np.float32(images)))
-    source = source.to(device)
+    # A dataset may hand out a read-only view of its file, which no tensor is made of without a warning.
+    pixels_or_floats = images if images.dtype == np.uint8 else np.float32(images)
+    source = torch.from_numpy(np.require(pixels_or_floats, requirements=("C", "W"))).to(device)
     pixels = source.view(n, 1, height, width) if channels == 1 else source.permute(0, 3, 1, 2)
     floats = torch.empty((n, channels, height, width), dtype=torch.float32, device=device).copy_(pixels)
     return floats.div_(255) if source.dtype == torch.uint8 else floats
@@ -44,7 +54,7 @@ def encoding_in(precision: Literal["fp32", "bf16"], model: Encoder) -> AbstractC
 
 
 def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
-    """Return the (n, D) codes of (n, H, W, C) images, uint8 or floats in [0, 1].
+    """Return the (n, D) codes of images as `dataset_images` returns them.
 
     They keep the encoder's own precision, float32 at least. A torch module encodes in evaluation mode, and has its own
     mode back afterwards. Raises MetricError where the model has no `encode`, where that fails or returns another shape,
@@ -53,7 +63,7 @@ def encode_images(model: Encoder, images: NDArray[Any]) -> Codes:
     name = type(model).__name__
     if not callable(getattr(model, "encode", None)):
         raise MetricError(f"{name} has no encode method, so it has no representation to measure")
-    tensor = images_tensor(images, device_of(model))
+    tensor = _channels_first(images, device_of(model))
     try:
         with torch.no_grad(), evaluation_mode(model):
             encoded = model.encode(tensor)
@@ -81,7 +91,7 @@ def encode_indices(
 ) -> Codes:
     """Return the (n, D) codes of the images at int64 (n,) indices, `batch_size` images a call, with progress."""
     starts = range(0, len(indices), batch_size)
-    batches = (data.images(indices[start : start + batch_size]) for start in starts)
+    batches = (dataset_images(data, indices[start : start + batch_size]) for start in starts)
     return encode_batches(model, batches, len(indices), what)
 
 

@@ -18,9 +18,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ibgan_plugin.evaluation.fid_statistics import About, read_statistics, write_statistics
 from ibgan_plugin.evaluation.frechet import Gaussian, RunningGaussian, frechet_distance
+from ibgan_plugin.evaluation.images import Images, as_array, as_pixels, dataset_name, kind
 from ibgan_plugin.evaluation.inception import RESIZE, InceptionFeatures, Precision, find_weights, read_weights
 from ibgan_plugin.evaluation.results import metric_result
-from ibgan_plugin.evaluation.sampling import dataset_name, dataset_size
+from ibgan_plugin.evaluation.sampling import dataset_size
 from zoo import terminal
 from zoo.data_root import data_root as resolved
 from zoo.device import device_of, evaluation_mode
@@ -28,8 +29,6 @@ from zoo.errors import DataError, MetricError, ZooError, shown
 from zoo.interfaces import Dataset, Generator
 from zoo.randomness import derived_seed, numpy_stream
 from zoo.untrusted import user_path
-
-Images = NDArray[np.uint8]
 
 # Images that are generated, or read, at a time. Part of the protocol: a chunk's seed comes from its number, so that
 # `batch_size`, which is about speed, changes no image.
@@ -187,35 +186,7 @@ def generated_images(model: Generator, num: int, seed: int) -> Iterator[Images]:
         except Exception as error:  # whatever foreign code raises becomes one line
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise MetricError(f"{name}.generate failed on {n} images: {first_line}") from error
-        yield as_pixels(images, n, name)
-
-
-def as_pixels(images: Any, n: int, name: str) -> Images:
-    """Return uint8 (n, H, W, C) from float (n, C, H, W) in [0, 1], rounded half up, as torchvision's save_image does.
-
-    Takes a tensor or a NumPy array. Raises MetricError, naming the model, for another shape or type, NaN or infinity,
-    or values outside [0, 1].
-    """
-    if isinstance(images, np.ndarray) and images.dtype.kind == "f":
-        images = torch.from_numpy(images.astype(np.float32, order="C"))
-    if not isinstance(images, torch.Tensor) or not images.is_floating_point():
-        kind = getattr(images, "dtype", type(images).__name__)
-        raise MetricError(f"{name}.generate returned {kind}; expected a float32 tensor or array (n, C, H, W) in [0, 1]")
-    if images.ndim != 4 or len(images) != n or images.shape[1] not in (1, 3):
-        shape = tuple(images.shape)
-        raise MetricError(f"{name}.generate returned shape {shape} for {n} images; expected ({n}, 1 or 3, H, W)")
-    images = images.detach().float()
-    finite = torch.isfinite(images).flatten(1).all(dim=1)
-    if not finite.all():
-        raise MetricError(
-            f"{name}.generate returned NaN or infinity in {int((~finite).sum())} of {n} images, so there is no FID; "
-            "the model has probably diverged, choose an earlier checkpoint"
-        )
-    low, high = float(images.min()), float(images.max())
-    if low < -0.5 / 255 or high > 255.5 / 255:  # no closer uint8 value than 0 or 255 only within half a level
-        raise MetricError(f"{name}.generate returned values from {low:.3g} to {high:.3g}; expected images in [0, 1]")
-    levels = images.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
+        yield as_pixels(images, f"{name}.generate returned", n)
 
 
 def real_draw(size: int, num: int, seed: int) -> tuple[NDArray[np.int64], str]:
@@ -237,10 +208,16 @@ def real_images(data: Dataset, indices: NDArray[np.int64]) -> Iterator[Images]:
     """Yield the images at `indices` as uint8 (n, H, W, C), chunk by chunk. Raises MetricError for another kind."""
     for start in range(0, len(indices), CHUNK):
         chunk = indices[start : start + CHUNK]
-        images = data.images(chunk)
-        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(chunk) or images.shape[3] not in (1, 3):
+        images = as_array(data.images(chunk))
+        if (
+            not isinstance(images, np.ndarray)
+            or images.dtype != np.uint8
+            or images.ndim != 4
+            or len(images) != len(chunk)
+            or images.shape[3] not in (1, 3)
+        ):
             raise MetricError(
-                f"dataset {dataset_name(data)!r} returned {images.dtype} {images.shape} for {len(chunk)} images; "
+                f"images() of dataset {dataset_name(data)!r} returned {kind(images)} for {len(chunk)} images; "
                 f"fid needs uint8 ({len(chunk)}, H, W, 1 or 3)"
             )
         yield images

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ibgan_plugin.evaluation.images import ImageShape, as_pixels, model_images
 from ibgan_plugin.evaluation.logs import last_kl, read_log
 from zoo.errors import MetricError, UsageError
 from zoo.files import writing
@@ -47,12 +48,26 @@ class Traversal:
     kl: tuple[float, ...] | None  # (rows,): nats, in the order of the rows; None where the model has none
 
 
-def to_pixels(images: torch.Tensor) -> NDArray[np.uint8]:
-    """float (n, C, H, W) in [0, 1] -> uint8 (n, H, W, 3), rounded; gray is repeated."""
-    pixels = images.detach().float().mul(255).round().clamp(0, 255).to(torch.uint8)
-    if pixels.shape[1] == 1:
-        pixels = pixels.expand(-1, 3, -1, -1)
-    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+def to_pixels(
+    images: Any, source: str = "to_pixels got", num: int | None = None, image_shape: ImageShape | None = None
+) -> NDArray[np.uint8]:
+    """float (n, C, H, W) in [0, 1] -> uint8 (n, H, W, 3), rounded; gray is repeated.
+
+    Raises MetricError, which begins with `source`, for what cannot be drawn as it is: NaN, values outside [0, 1],
+    another number of images than `num` or another shape than `image_shape` (H, W, C), where these are given.
+    """
+    pixels = as_pixels(images, source, len(images) if num is None else num, image_shape)
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
+
+
+def generated(model: Any, num: int, seed: int = 0, image_shape: ImageShape | None = None) -> NDArray[np.uint8]:
+    """Return `num` generated images as `to_pixels` does, with its errors."""
+    return to_pixels(model.generate(num, seed=seed), f"{type(model).__name__}.generate returned", num, image_shape)
+
+
+def decoded(model: Any, codes: torch.Tensor, image_shape: ImageShape | None = None) -> NDArray[np.uint8]:
+    """Return the images of (n, D) codes as `to_pixels` does, with its errors."""
+    return to_pixels(model.decode(codes), f"{type(model).__name__}.decode returned", len(codes), image_shape)
 
 
 def image_grid(pixels: NDArray[np.uint8], columns: int | None = None, *, ground: str | None = "white") -> Image.Image:
@@ -76,11 +91,12 @@ def traverse(
     steps: int = 11,
     kl: Sequence[float] | None = None,
     most: int | None = None,
+    image_shape: ImageShape | None = None,
 ) -> Traversal:
     """Move each dimension of (bases, D) codes from -span to span in `steps` values and decode.
 
     With `kl` (D,), rows are ordered by it, largest first. With `most`, only the first `most` rows are made.
-    Raises UsageError for a range or count that is none.
+    Raises UsageError for a range or count that is none, and as `to_pixels`.
     """
     if not (0 < span <= WIDEST_SPAN and steps >= 2):
         raise UsageError(
@@ -94,7 +110,7 @@ def traverse(
     moved = codes[:, None, None, :].repeat(1, len(order), steps, 1)  # (bases, rows, steps, D)
     for row, dimension in enumerate(order):
         moved[:, row, :, dimension] = values
-    pixels = np.concatenate([to_pixels(model.decode(part)) for part in moved.flatten(0, 2).split(256)])
+    pixels = np.concatenate([decoded(model, part, image_shape) for part in moved.flatten(0, 2).split(256)])
     return Traversal(
         images=pixels.reshape(bases, len(order), steps, *pixels.shape[1:]),
         dimensions=tuple(order),
@@ -105,7 +121,8 @@ def traverse(
 
 def base_codes(model: Any, num: int, seed: int = 0) -> torch.Tensor:
     """Return (num, D) codes of generated images: codes as the model itself uses them, whatever their distribution."""
-    codes: torch.Tensor = model.encode(model.generate(num, seed=seed))
+    images = model_images(model.generate(num, seed=seed), f"{type(model).__name__}.generate returned", num)
+    codes: torch.Tensor = model.encode(images)
     return codes
 
 
@@ -134,13 +151,14 @@ def kl_of_loaded(loaded: Loaded, dimensions: int, seed: int = 0) -> list[float] 
 
 def reconstructions(model: Any, images: torch.Tensor) -> NDArray[np.uint8]:
     """float32 (n, C, H, W) in [0, 1] -> uint8 (2, n, H, W, 3): the images, and what decode(encode(x)) makes of them."""
-    again = torch.cat([model.decode(model.encode(part)).cpu() for part in images.split(256)])
-    return np.stack([to_pixels(images), to_pixels(again)])
+    channels, height, width = images.shape[1:]
+    again = [decoded(model, model.encode(part), (height, width, channels)) for part in images.split(256)]
+    return np.stack([to_pixels(images), np.concatenate(again)])
 
 
-def plot_samples(model: Any, num: int = 64, seed: int = 0) -> Figure:
-    """A matplotlib Figure of `num` generated images in a grid."""
-    pixels = to_pixels(model.generate(num, seed=seed))
+def plot_samples(model: Any, num: int = 64, seed: int = 0, *, image_shape: ImageShape | None = None) -> Figure:
+    """A matplotlib Figure of `num` generated images in a grid. Raises as `to_pixels`."""
+    pixels = generated(model, num, seed, image_shape)
     columns = math.ceil(math.sqrt(num))
     figure, (axes,) = _panels(columns, math.ceil(num / columns), 1, room=0.2)
     _show(axes, pixels, columns)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ibgan_plugin.evaluation.encoding import ENCODE_BATCH, Codes, EncodedImages, encode_batches, encode_images
+from ibgan_plugin.evaluation.images import dataset_images, dataset_name
 from zoo.errors import MetricError, SettingError
 from zoo.interfaces import Dataset, Encoder
 from zoo.terminal import progress
@@ -53,11 +54,6 @@ def dataset_size(data: Dataset, metric: str) -> int:
     return len(data)
 
 
-def dataset_name(data: Dataset) -> str:
-    """The dataset's name; that of its class where it has none."""
-    return str(getattr(data, "name", None) or type(data).__name__)
-
-
 def draw_factors(sizes: tuple[int, ...], num: int, rng: np.random.RandomState) -> Integers:
     """Draw int64 (num, F) factor values, uniform and independent: one draw of `num` values a factor, in order."""
     return np.stack([rng.randint(size, size=num) for size in sizes], axis=1).astype(np.int64, copy=False)
@@ -88,7 +84,7 @@ def draw_codes(
         for start in range(0, num, batch_size):
             drawn = draw_factors(sizes, min(batch_size, num - start), rng)
             factors[start : start + len(drawn)] = drawn
-            yield _observed(data, data.index_of(drawn), rng)
+            yield dataset_images(data, data.index_of(drawn), rng)
 
     return encode_batches(model, batches(), num, what), factors
 
@@ -106,7 +102,7 @@ def draw_sample(
     """The same where all factors are drawn before the first image: (num, D) codes, encoded `batch_size` a call."""
     indices = data.index_of(draw_factors(sizes, num, rng))
     # Observations drawn in pieces are those drawn at once: one stream of numbers, image after image.
-    batches = (_observed(data, indices[start : start + batch_size], rng) for start in range(0, num, batch_size))
+    batches = (dataset_images(data, indices[start : start + batch_size], rng) for start in range(0, num, batch_size))
     return encode_batches(model, batches, num, what)
 
 
@@ -128,14 +124,9 @@ def encode_sets(
         with progress(what, num_images) as bar:
             encoded = []
             for factors in sets:
-                encoded.append(encode_images(model, _observed(data, data.index_of(factors), rng)))
+                encoded.append(encode_images(model, dataset_images(data, data.index_of(factors), rng)))
                 bar.advance(len(factors))
         return encoded.__getitem__
     indices = [data.index_of(factors) for factors in sets]
     known = EncodedImages(model, data, np.unique(np.concatenate(indices)), ENCODE_BATCH, what=what)
     return lambda number: known.at(indices[number])
-
-
-def _observed(data: Dataset, indices: Integers, rng: np.random.RandomState) -> NDArray[Any]:
-    observe = getattr(data, "observe", None)
-    return data.images(indices) if observe is None else observe(indices, rng)

@@ -30,6 +30,7 @@ class Judged:
     real_targets: Tensor  # (n, 1): ones, or smoothed
     fakes: Fakes
     z_hat: Tensor  # (n, D_z): Q's mean
+    step: int  # of the training, counted from 1: what anneals is a function of it
 
 
 def loss_on_reals(logits: Tensor, targets: Tensor) -> Tensor:

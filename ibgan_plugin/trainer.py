@@ -89,9 +89,8 @@ class AdversarialTrainer(PlayersTrainer):
             self.model.reconstructor(real_features.detach())
         features = self.model.front(fake)
         fake_logits = self.model.discriminator(features)
-        return Judged(
-            real_logits, fake_logits, self._targets(real_logits, stream), fakes, self.model.reconstructor(features)
-        )
+        targets = self._targets(real_logits, stream)
+        return Judged(real_logits, fake_logits, targets, fakes, self.model.reconstructor(features), step)
 
     def _targets(self, real_logits: Tensor, stream: torch.Generator) -> Tensor:
         """Ones, or uniform in [0.7, 1.2] (one-sided label smoothing, Table 7)."""

@@ -14,13 +14,14 @@ import torch
 from zoo import settings
 from zoo.checkpoint import Checkpoint
 from zoo.config import RunConfig
+from zoo.conformance import check_dataset, check_model, check_trainer
 from zoo.device import Backend
 from zoo.errors import CheckpointError, UsageError, ZooError, shown
 from zoo.randomness import derived_seed
 from zoo.registry import Registry, resolve
 from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
 from zoo.untrusted import said
-from zoo.weights import WeightsFile, unneeded
+from zoo.weights import WeightsFile, broken_weights, unneeded
 
 if TYPE_CHECKING:
     from zoo.interfaces import Dataset
@@ -34,9 +35,10 @@ def build_dataset(
 ) -> Dataset:
     """Open a dataset."""
     target = resolve(registry.spec(DatasetSpec, name, typed=typed).target)
-    values = settings.validated(target, values, "dataset")
+    values = settings.validated(target, values, "")
     with _blaming_settings(f"dataset {name!r}"):
         dataset: Dataset = target(data_root, **values)
+    check_dataset(name, dataset)
     return dataset
 
 
@@ -57,6 +59,7 @@ def build_model(
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derived_seed(config.seed, "initial weights"))
             model = target(config.image_shape, **values)
+        check_model(config.model, model)
         return backend.place(model)
 
 
@@ -75,8 +78,10 @@ def build_trainer(registry: Registry, config: RunConfig, model: Any, loss: Any, 
     """Make the trainer."""
     target = resolve(registry.spec(TrainerSpec, config.trainer).target)
     values = settings.validated(target, config.settings.get("trainer", {}), "trainer")
-    with _blaming_settings(f"trainer {config.trainer!r}"):
-        return target(model, loss, seed=config.seed, backend=backend, **values)
+    with _blaming_settings(f"trainer {config.trainer!r} for model {config.model!r} with loss {config.loss!r}"):
+        trainer = target(model, loss, seed=config.seed, backend=backend, **values)
+    check_trainer(config.trainer, trainer)
+    return trainer
 
 
 def load_weights(model: Any, checkpoint: Checkpoint | WeightsFile) -> None:
@@ -86,7 +91,8 @@ def load_weights(model: Any, checkpoint: Checkpoint | WeightsFile) -> None:
     """
     expected = model.state_dict()
     if isinstance(checkpoint, WeightsFile):
-        expected = {name: tensor for name, tensor in expected.items() if not unneeded(model, name)}
+        left_out = unneeded(model)
+        expected = {name: tensor for name, tensor in expected.items() if name not in left_out}
     size = _bytes_of(expected.values())
     if checkpoint.weights_size > size + _LARGEST_HEADER:
         raise CheckpointError(
@@ -105,7 +111,7 @@ def load_weights(model: Any, checkpoint: Checkpoint | WeightsFile) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CheckpointError(f"{checkpoint.path} holds another model's weights: {sorted(problems)[0]}{more}")
-    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    broken = broken_weights(model, tensors)
     if broken:
         raise CheckpointError(f"{checkpoint.path} holds weights that are not finite: {broken[0]}")
     model.load_state_dict(tensors, strict=not isinstance(checkpoint, WeightsFile))
@@ -152,6 +158,8 @@ def _blaming_settings(what: str) -> Iterator[None]:
         yield
     except ZooError:
         raise
+    except OSError as error:  # a file that is not there, or cannot be read
+        raise ZooError(f"{what} cannot be made: {type(error).__name__}: {said(error)}") from error
     except Exception as error:  # a target may come from another plugin
         raise UsageError(
             f"{what} cannot be made with these settings: {type(error).__name__}: {said(error)} (ZOO_DEBUG=1 shows more)"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from zoo import settings
-from zoo.errors import CheckpointError, SettingError, UnknownNameError, UsageError, shown, unknown
+from zoo.errors import CheckpointError, PluginError, SettingError, UnknownNameError, UsageError, shown, unknown
 from zoo.registry import Registry, resolve
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, Preset, TrainerSpec
 from zoo.untrusted import exists, read_json, user_path
@@ -128,7 +128,12 @@ def resolve_config(
     if untrained:
         layers.setdefault("steps", (1, "default"))
     typed_now = {*(typed or {}), *assigned}
-    return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
+    try:
+        return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
+    except (SettingError, UnknownNameError):
+        if base is None:
+            _blame_plugin(registry, spec, model, dataset, chosen)
+        raise
 
 
 # What may differ when a run is resumed, beside where files lie: how long it goes on, where, and what it writes.
@@ -186,13 +191,28 @@ def dataset_paths(registry: Registry, dataset: str, *, typed: bool = True) -> se
 
 def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | None:
     """Return the preset of that name, else the dataset's, else the model's default. None: the model has none."""
-    presets: dict[str, Preset] = {p.name: p for p in resolve(spec.presets)} if spec.presets else {}
+    found = resolve(spec.presets) if spec.presets else ()
+    if not (isinstance(found, tuple | list) and all(isinstance(preset, Preset) for preset in found)):
+        raise PluginError(f"the presets of model {spec.name!r}, {spec.presets}, are no tuple of Preset")
+    presets = {preset.name: preset for preset in found}
     if name is not None:
         if name not in presets:
             raise UnknownNameError(unknown("preset", name, presets))
         return presets[name]
     named_like_it = presets.get(dataset) or next((p for p in presets.values() if dataset in p.also_for), None)
     return named_like_it or presets.get(spec.default_preset)
+
+
+def _blame_plugin(registry: Registry, spec: ModelSpec, model: str, dataset: str, preset: Preset | None) -> None:
+    """Raise PluginError where the model's own defaults are wrong already, whatever was typed."""
+    own = {key: (found.value, found.source) for key, found in preset.settings.items()} if preset else {}
+    try:
+        _checked(registry, spec, model, dataset, ("none", "default"), {"steps": (1, "default")} | own, set())
+    except (SettingError, UnknownNameError) as error:
+        whose = f"preset {preset.name!r} of model {model!r}" if preset else f"model {model!r}"
+        raise PluginError(f"{whose}: {error}") from error
+    except UsageError:  # a model may leave a choice to who trains it
+        return
 
 
 Layers = dict[str, tuple[Any, str]]  # key -> (value, where it is from)

@@ -11,13 +11,13 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_origin, get_type_hints
 
 import click
 
 from zoo import settings
 from zoo.config import PARTS, resolve_config
-from zoo.errors import ZooError
+from zoo.errors import ZooError, described
 from zoo.plugins import HOOKS, Plugin, PluginManager
 from zoo.registry import SINGULAR, Registry, resolve
 from zoo.specs import (
@@ -60,30 +60,35 @@ def own_specs(plugin: Plugin, kind: str) -> list[Spec]:
 
 def problems_of(registry: Registry, plugin: Plugin, dataset: str) -> Iterator[str]:
     """Yield a line for each defect of a plugin in `registry`; presets that are no dataset's are tried on `dataset`."""
+    of_hooks = list(_hook_problems(plugin))
+    yield from of_hooks
+    if of_hooks:  # what a hook failed to register would be told as unknown wherever it is named
+        return
+    yield from _command_problems(plugin)
+    for kind in KINDS:
+        for spec in own_specs(plugin, kind):
+            yield from (
+                f"{SINGULAR[kind]} {spec.name!r}: {problem}"
+                for problem in _spec_problems(registry, kind, spec, dataset)
+            )
+
+
+def _hook_problems(plugin: Plugin) -> Iterator[str]:
     if plugin.error:
         yield plugin.error
-    if plugin.module is None:
         return
     for name in dir(plugin.module):
         if name in HOOKS and name not in plugin.hooks and callable(getattr(plugin.module, name)):
             yield f"{name} is not marked with @zoo.hookimpl, so it is never called"
     if not plugin.hooks:
         yield f"it implements no hook; there are: {', '.join(HOOKS)}"
-    yield from _command_problems(plugin)
-    for kind in KINDS:
-        if f"zoo_{kind}" not in plugin.hooks:
-            continue
-        manager, itself = alone(plugin)
-        own = [spec for _, spec in Registry(manager).entries(kind)]
-        if itself.status == "broken":
-            yield itself.error
-        elif not own:
-            yield f"zoo_{kind} returned nothing, expected a list of {KINDS[kind].__name__}"
-        for spec in own:
-            yield from (
-                f"{SINGULAR[kind]} {spec.name!r}: {problem}"
-                for problem in _spec_problems(registry, kind, spec, dataset)
-            )
+    manager, itself = alone(plugin)
+    registry = Registry(manager)
+    for kind, spec_type in KINDS.items():
+        if f"zoo_{kind}" in plugin.hooks and not registry.names(kind) and itself.status == "ok":
+            yield f"zoo_{kind} returned nothing, expected a list of {spec_type.__name__}"
+    if itself.status == "broken":
+        yield itself.error
 
 
 def _command_problems(plugin: Plugin) -> Iterator[str]:
@@ -94,7 +99,7 @@ def _command_problems(plugin: Plugin) -> Iterator[str]:
     manager, itself = alone(plugin)
     group = click.Group("zoo", commands=dict(cli.commands))
     manager.add_commands(group)
-    if itself.status == "broken":
+    if itself.error:
         yield itself.error
     for name, command in group.commands.items():
         if cli.commands.get(name) is not command and not command.get_short_help_str():
@@ -102,6 +107,10 @@ def _command_problems(plugin: Plugin) -> Iterator[str]:
 
 
 def _spec_problems(registry: Registry, kind: str, spec: Spec, dataset: str) -> Iterator[str]:
+    of_fields = list(_field_problems(KINDS[kind], spec))
+    yield from of_fields
+    if of_fields:
+        return
     if not re.fullmatch(r"\w[\w-]*", spec.name):
         yield "a name is made of letters, digits, _ and -; the command line gives other signs a meaning"
     if kind == "metrics" and spec.name in PARTS:
@@ -124,6 +133,19 @@ def _spec_problems(registry: Registry, kind: str, spec: Spec, dataset: str) -> I
                 yield f"published[{key!r}] is {score!r}, expected (model, dataset) -> score"
     if isinstance(spec, ConverterSpec) and not of_target:
         yield from _converter_problems(spec.target)
+
+
+def _field_problems(record_type: type[Spec] | type[Preset], record: Spec | Preset) -> Iterator[str]:
+    """Hold the fields of a record against their annotations, as a dataclass does not."""
+    for name, annotation in get_type_hints(record_type).items():
+        value, expected = getattr(record, name), get_origin(annotation) or annotation
+        if expected is not tuple:
+            if not isinstance(value, expected):
+                yield f"{name} is {value!r:.60}, expected {expected.__name__}"
+        elif isinstance(value, str):
+            yield f"{name} is a string; write a tuple: ({value!r},)"
+        elif not isinstance(value, tuple | list) or not all(isinstance(item, str) for item in value):
+            yield f"{name} is {value!r:.60}, expected a tuple of strings"
 
 
 def _target_problems(target: str, positional: Sequence[str], keyword: Sequence[str]) -> Iterator[str]:
@@ -188,9 +210,12 @@ def _model_problems(registry: Registry, spec: ModelSpec, dataset: str) -> Iterat
             yield f"eval_metrics: {error}"
     for name, target in spec.pretrained.items():
         try:
-            WeightsFile.open(Path(resolve(target)))
-        except (ZooError, TypeError) as error:
-            yield f"pretrained {name!r}: {error}"
+            held = WeightsFile.open(Path(resolve(target))).config.model
+        except Exception as error:  # a target can be anything
+            yield f"pretrained {name!r}: {described(error)}"
+            continue
+        if held != spec.name:
+            yield f"pretrained {name!r}: its file holds a model {held!r}, not {spec.name!r}"
     if not spec.presets:
         if spec.default_preset:
             yield f"default_preset is {spec.default_preset!r}, and it has no presets"
@@ -207,17 +232,26 @@ def _model_problems(registry: Registry, spec: ModelSpec, dataset: str) -> Iterat
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"{names.count(name)} presets are named {name!r}"
     if spec.default_preset and spec.default_preset not in names:
-        yield f"default_preset {spec.default_preset!r} is not among its presets: {', '.join(names)}"
+        yield f"default_preset {spec.default_preset!r} is not among its presets: {', '.join(map(str, names))}"
     for preset in presets:
-        for key, value in preset.settings.items():
-            if not isinstance(value, Setting) or not value.source:
-                yield f"preset {preset.name!r}: {key} is {value!r}, expected a Setting with its source"
-                return
-        on = preset.name if preset.name in registry.names("datasets") else dataset
-        try:
-            resolve_config(registry, spec.name, on, preset=preset.name, typed={"steps": 1})
-        except Exception as error:  # a target can fail in any way when it is imported and read
-            yield f"preset {preset.name!r}: {error}"
+        for problem in _preset_problems(registry, spec.name, preset, dataset):
+            yield f"preset {preset.name!r}: {problem}"
+
+
+def _preset_problems(registry: Registry, model: str, preset: Preset, dataset: str) -> Iterator[str]:
+    of_fields = list(_field_problems(Preset, preset))
+    yield from of_fields
+    if of_fields:
+        return
+    for key, value in preset.settings.items():
+        if not isinstance(value, Setting) or not value.source:
+            yield f"{key} is {value!r}, expected a Setting with its source"
+            return
+    on = preset.name if preset.name in registry.names("datasets") else dataset
+    try:
+        resolve_config(registry, model, on, preset=preset.name, untrained=True)
+    except Exception as error:  # a target can fail in any way when it is imported and read
+        yield described(error).removeprefix(f"preset {preset.name!r} of model {model!r}: ")
 
 
 def _dataset_problems(spec: DatasetSpec) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import settings, terminal
+from zoo.conformance import check_result
 from zoo.errors import DataError, MetricError, PluginError, UsageError, ZooError, described, shown
 from zoo.loading import Loaded, load_checkpoint
 from zoo.provenance import images_used, starts
@@ -193,21 +193,8 @@ def each_score(
                 values["data_root"] = data_root
             with redirect_stdout(sys.stderr):
                 result = metric(model, dataset, seed, **values)
-            found: dict[str, Any] | str = _result(result)
+            found: dict[str, Any] | str = check_result(result)
         except (Exception, SystemExit) as error:  # a metric may be another plugin's: its failure costs its score only
             found = described(error)
             terminal.trace(error)
         yield name, found
-
-
-def _result(result: Any) -> dict[str, Any]:
-    """Hold what a metric returned against what `zoo.interfaces.Metric` says."""
-    if not isinstance(result, dict) or not {"score", "protocol"} <= result.keys():
-        raise MetricError(f"returned {result!r:.60}, expected a dict with score and protocol")
-    score = result["score"]
-    if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
-        raise MetricError(f"returned a score of type {type(score).__name__}, expected a number or None")
-    if score is not None and not math.isfinite(score):
-        raise MetricError(f"returned the score {score}, expected a finite number or None")
-    json.dumps(result, allow_nan=False)
-    return result

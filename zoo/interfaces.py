@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Dataset(Protocol):
     """Images by index and, where there is ground truth, their factors.
 
-    Indices are int64 in [0, len(dataset)). A dataset without ground truth has `factor_names` and `factor_sizes` None.
-    Images come as uint8 so that nothing between the file and the device is larger than it has to be.
+    Indices are int64 in [0, len(dataset)). A dataset without ground truth has `factor_names` and `factor_sizes` None,
+    and is never asked for `index_of` and `factors_of`. Images come as uint8 so that nothing between the file and the
+    device is larger than it has to be. What opens a dataset raises `zoo.errors.DataError` where files are missing.
     """
 
     name: str
@@ -122,14 +123,20 @@ class Loss(Protocol):
     A loss that brings networks of its own (FactorVAE's discriminator) is a `torch.nn.Module`; a loss whose networks
     depend on the model has `bind(model)`, called once by the trainer before it asks for parameters. A loss with players
     of its own has `players()`, as models have: by name, the modules whose parameters a player owns.
+
+    What changes in the course of training is a function of the step, which the trainers here hand over with the rest
+    (`outputs.step`, counted from 1). Whatever else a loss keeps between steps is a buffer of a `torch.nn.Module`, whose
+    `state_dict` they save with their own state.
     """
 
     def terms(self, outputs: Any) -> dict[str, torch.Tensor]:
-        """Return the named terms of one forward pass, each a scalar (averaged over the batch)."""
+        """Return the named terms of one forward pass, averaged over the batch: tensors, 0-d or 1-d (as the KL of each
+        dimension is), and finite.
+        """
         ...
 
     def objectives(self, terms: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return what each player minimises."""
+        """Return what each player minimises, 0-d."""
         ...
 
 
@@ -141,11 +148,15 @@ class Trainer(Protocol):
     """
 
     def step(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Do one update on float32 (n, C, H, W) images in [0, 1]; return what to log, detached and not synchronised."""
+        """Do one update on float32 (n, C, H, W) images in [0, 1], which are on the backend's device.
+
+        Return what to log, detached and not synchronised: tensors by name, 0-d or 1-d, and finite. The log has `step`
+        and `steps_per_second` by itself.
+        """
         ...
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return all that a bit-exact continuation needs beside the model's weights: tensors, and JSON values."""
+        """Return all that a bit-exact continuation needs beside the weights: finite tensors, and JSON values."""
         ...
 
     def load(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
@@ -168,7 +179,8 @@ class Converter(Protocol):
     """Speaks one foreign format, called by its name; the target is a class without parameters.
 
     It has those of these methods that the format allows, and `zoo convert` says which it lacks. The settings of the
-    checkpoint methods (`zoo convert checkpoint ... --set key=value`) are their keyword-only parameters.
+    checkpoint methods (`zoo convert checkpoint ... --set key=value`) are their keyword-only parameters. Whether `out`
+    is there already is for them to see; `zoo.files.writing` and `writing_folder` write it whole or not at all.
     """
 
     def dataset_to(self, dataset: Dataset, out: Path) -> Path:
@@ -176,7 +188,11 @@ class Converter(Protocol):
         ...
 
     def checkpoint_to(self, checkpoint: Path, out: Path) -> Path:
-        """Write a run, or one checkpoint in it, in this format; return what was written."""
+        """Write a checkpoint in this format; return what was written.
+
+        `checkpoint` is what a person typed: a run, one checkpoint in it, a weights file, or `pretrained:NAME`.
+        `ibgan_plugin.adapters.checkpoints.load` opens each of them.
+        """
         ...
 
     def checkpoint_from(self, source: Path, out: Path) -> Path:

@@ -99,18 +99,24 @@ class PluginManager:
         return {plugin.distribution: plugin.version for plugin in working}
 
     def add_commands(self, cli: click.Group) -> None:
-        """Let every working plugin add its commands."""
+        """Let every working plugin add its commands. One whose name is taken is left out, and the plugin told so."""
+        owners = dict.fromkeys(cli.commands, "zoo itself")
         for plugin in self._working("zoo_commands"):
             before = dict(cli.commands)
             try:
                 self._ask(plugin, "zoo_commands", cli=cli)
-                taken = [name for name, command in before.items() if cli.commands.get(name) is not command]
-                if taken:
-                    raise ValueError(f"it replaces the command {', '.join(taken)}")
+                if before.keys() - cli.commands.keys():
+                    raise ValueError("it takes commands away")
             except (Exception, SystemExit) as error:  # whatever a plugin raises is its own failure, told with its name
                 cli.commands.clear()
                 cli.commands.update(before)
                 self._break(plugin, f"zoo_commands failed: {described(error)}", error)
+                continue
+            taken = [name for name, command in before.items() if cli.commands.get(name) is not command]
+            cli.commands.update(before)
+            for name in taken:
+                self._report(plugin, f"cannot add the command {name!r}: {owners[name]} has one of that name")
+            owners |= dict.fromkeys(cli.commands.keys() - before.keys(), plugin.origin)
 
     def _add(self, entry: EntryPoint, disabled: bool) -> None:
         dist = entry.dist

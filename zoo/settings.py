@@ -83,7 +83,8 @@ def departures(target: Callable[..., Any], values: Mapping[str, Any]) -> dict[st
 
 
 def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return `values` converted to the declared types; `where` ("loss", "metric fid") stands before the setting's name.
+    """Return `values` converted to the declared types; `where` ("loss", "fid") stands before a setting's name where it
+    is typed so, and is empty where the name is typed alone.
 
     Raises SettingError, one line, for an unknown name, a wrong type or a value out of range.
     """
@@ -91,11 +92,13 @@ def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str)
 
     declared = settings_of(target)
     checked: dict[str, Any] = {}
+    before = f"{where}." if where else ""
     for name, value in values.items():
         if not declared:
-            raise SettingError(f"unknown setting {shown(f'{where}.{name}')}; {where} has no settings")
+            none = f"{where} has no settings" if where else "there are none"
+            raise SettingError(f"unknown setting {shown(before + name)}; {none}")
         if name not in declared:
-            raise SettingError(unknown("setting", f"{where}.{name}", [f"{where}.{known}" for known in declared]))
+            raise SettingError(unknown("setting", before + name, [before + known for known in declared]))
         config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
         adapter = TypeAdapter(declared[name].annotation, config=config)
         try:
@@ -110,7 +113,7 @@ def validated(target: Callable[..., Any], values: Mapping[str, Any], where: str)
                     checked[name] = adapter.validate_json(value)
                     continue
             written = shown(value)[1:-1] if isinstance(value, str) else shown(value)
-            raise SettingError(f"{where}.{name}={written}: {reason(error)}{_or_none(adapter)}") from None
+            raise SettingError(f"{before}{name}={written}: {reason(error)}{_or_none(adapter)}") from None
     return checked
 
 

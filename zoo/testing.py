@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,61 +26,87 @@ from pydantic import PositiveInt
 from zoo import hookimpl
 from zoo.config import resolve_config
 from zoo.declarations import own_specs, problems_of
-from zoo.errors import ZooError, unknown
+from zoo.errors import described, one_line, unknown
 from zoo.hookspecs import PROJECT
 from zoo.plugins import Plugin, PluginManager
 from zoo.registry import Registry
 from zoo.run import RunDirectory
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, ModelSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from zoo.loading import Loaded
 
 ImageShape = tuple[int, int, int]
 
 TINY = "zoo-testing-tiny"
 
 
+@contextmanager
+def _told(where: str = "") -> Iterator[None]:
+    """Whatever a plugin raises is a finding here: an AssertionError of one line that begins with `where`."""
+    try:
+        yield
+    except Exception as error:
+        told = str(error) if isinstance(error, AssertionError) else ""
+        raise AssertionError(one_line(where + (told or described(error)))) from error
+
+
 def check_plugin(
     plugin: Any,
     *,
-    models: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    models: str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
     image_shape: ImageShape = (64, 64, 3),
     steps: int = 3,
     batch_size: int = 4,
 ) -> None:
     """Check a plugin: hooks, names, targets, settings, presets, and that its models train, save, load and answer.
 
+    The files that ship as `pretrained` are loaded; each model is trained, resumed, written as a weights file, and asked
+    for images and codes; it does one step in bf16. Not tried: a loss or trainer that no model trained here uses (name
+    one in `models`), what metrics, converters and commands do, what datasets give (`check_dataset` tries that), a GPU.
+
     Args:
         plugin: the name of an installed plugin's entry point, or the module (or object) that has the hooks.
-        models: the models to train, the plugin's own by default. A mapping adds settings, as `--set` takes them:
-            `{"mine": {"model.width": 4}}` keeps a large model small, `{"ibgan": {"loss": "my_loss"}}` trains another
-            plugin's model with a loss of this one.
+        models: the model or models to train, the plugin's own by default. A mapping adds settings, as `--set` takes
+            them: `{"mine": {"model.width": 4}}` keeps a large model small, `{"ibgan": {"loss": "my_loss"}}` trains
+            another plugin's model with a loss of this one.
         image_shape: (height, width, channels) of the images to train on.
         steps: how many steps each model trains, at least 2; it trains twice, once with a pause before the last step.
         batch_size: images a step.
 
-    Everything is trained on the CPU in fp32, on images made here, in a temporary folder.
+    Everything is trained on the CPU, on images made here, in a temporary folder.
 
     Raises:
         AssertionError: naming every defect of what the plugin declares, or else the first promise a model breaks.
     """
+    _expect(steps >= 2, f"steps is {steps}, expected at least 2: a run is paused before its last step")
     registry, checked = _registered(plugin)
-    problems = list(problems_of(registry, checked, TINY))
+    with _told(f"{checked.origin}: "):
+        problems = list(problems_of(registry, checked, TINY))
     if problems:
         raise AssertionError("\n- ".join([f"{checked.origin}:", *problems]))
+
+    from zoo.loading import PRETRAINED, load_checkpoint  # imports torch
+
+    own = [spec for spec in own_specs(checked, "models") if isinstance(spec, ModelSpec)]
+    for spec in own:
+        for shipped in spec.pretrained:
+            with _told(f"{checked.origin}: model {spec.name!r}: pretrained:{shipped} cannot be loaded: "):
+                load_checkpoint(registry, spec.name, f"{PRETRAINED}{shipped}", device="cpu")
     if models is None:
-        models = [spec.name for spec in own_specs(checked, "models")]
+        models = [spec.name for spec in own]
+    elif isinstance(models, str):
+        models = [models]
     chosen = dict(models) if isinstance(models, Mapping) else {name: {} for name in models}
     for name, values in chosen.items():
-        try:
+        with _told(f"{checked.origin}: model {name!r}: "):
             _check_training(registry, name, values, image_shape, steps, batch_size)
-        except Exception as error:  # whatever a plugin raises is a finding here
-            told = str(error) if isinstance(error, AssertionError | ZooError) else f"{type(error).__name__}: {error}"
-            raise AssertionError(f"{checked.origin}: model {name!r}: {told}") from error
 
 
+@_told()
 def check_model(model: Any, image_shape: ImageShape) -> None:
     """Check what `zoo.interfaces.Model` promises of `generate`, `encode` and `decode`.
 
@@ -88,9 +115,7 @@ def check_model(model: Any, image_shape: ImageShape) -> None:
     """
     import torch
 
-    dataset = TinyImages(image_shape)
-    pixels = dataset.images(np.arange(0, len(dataset), len(dataset) // 4))
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255  # (4, C, H, W)
+    images = _four_images(image_shape)
     model.train()
     modes, random_state = [module.training for module in model.modules()], torch.get_rng_state()
 
@@ -130,21 +155,17 @@ def check_model(model: Any, image_shape: ImageShape) -> None:
     _expect(torch.equal(random_state, torch.get_rng_state()), "it draws from torch's global random state")
 
 
+@_told()
 def check_dataset(dataset: Any) -> None:
     """Check what `zoo.interfaces.Dataset` promises of images, indices and factors. Raises AssertionError."""
-    size, shape = len(dataset), tuple(dataset.image_shape)
+    from zoo import conformance
+
+    conformance.check_dataset(type(dataset).__name__, dataset)
     _expect(isinstance(dataset.name, str) and bool(dataset.name), "it has no name")
-    _expect(size > 0, "it is empty")
-    _expect(
-        len(shape) == 3 and all(n > 0 for n in shape), f"image_shape is {shape}, expected (height, width, channels)"
-    )
+    size, shape = len(dataset), tuple(dataset.image_shape)
     indices = np.unique(np.linspace(0, size - 1, 5).astype(np.int64))
-    images = dataset.images(indices)
     expected = (len(indices), *shape)
-    _expect(
-        images.dtype == np.uint8 and images.shape == expected,
-        f"images gave {images.dtype} {images.shape} for {len(indices)} indices, expected uint8 {expected}",
-    )
+    images = conformance.check_pixels(dataset, dataset.images(indices), len(indices))
     _expect(np.array_equal(images[::-1], dataset.images(indices[::-1])), "an index gives another image the second time")
     none = dataset.images(np.empty(0, np.int64))
     _expect(none.shape == (0, *shape), f"images of no indices has shape {none.shape}, expected {(0, *shape)}")
@@ -160,9 +181,18 @@ def check_dataset(dataset: Any) -> None:
         _expect(np.array_equal(seen, again), "observe gives something else for the same random state")
     names, sizes = dataset.factor_names, dataset.factor_sizes
     _expect((names is None) == (sizes is None), "only one of factor_names and factor_sizes is None")
-    if sizes is None:
-        return
+    if sizes is not None:
+        _check_factors(dataset, names, sizes, indices)
+
+
+def _check_factors(dataset: Any, names: Sequence[str], sizes: Sequence[int], indices: NDArray[np.int64]) -> None:
+    """Index and factors lead to one another, and every combination of the factors is there."""
     _expect(len(names) == len(sizes) > 0, f"{len(names)} factor_names and {len(sizes)} factor_sizes")
+    combinations = math.prod(sizes)
+    _expect(
+        combinations == len(dataset),
+        f"factor_sizes make {combinations} combinations, and it has {len(dataset)} images; expected one for each",
+    )
     factors = dataset.factors_of(indices)
     _expect(
         factors.dtype == np.int64 and factors.shape == (len(indices), len(sizes)),
@@ -171,7 +201,11 @@ def check_dataset(dataset: Any) -> None:
     _expect(bool(((factors >= 0) & (factors < np.array(sizes))).all()), "factors_of gave values outside factor_sizes")
     back = dataset.index_of(factors)
     _expect(back.dtype == np.int64 and np.array_equal(back, indices), "index_of does not lead back from factors_of")
-    beyond = factors[:1] * 0 + np.array(sizes)
+    last = np.array([sizes]) - 1
+    with _told(f"the last combination of the factors, {last[0].tolist()}: "):
+        at = int(dataset.index_of(last)[0])
+        _expect(0 <= at < len(dataset), f"index_of gives {at}, expected an index of its {len(dataset)} images")
+    beyond = last + 1
     _expect_raises(ValueError, partial(dataset.index_of, beyond), f"index_of {beyond[0].tolist()}")
 
 
@@ -250,7 +284,7 @@ def _registered(plugin: Any) -> tuple[Registry, Plugin]:
 def _check_training(
     registry: Registry, name: str, values: Mapping[str, Any], image_shape: ImageShape, steps: int, batch_size: int
 ) -> None:
-    """Train through the real loop, once straight and once with a pause; load, compare, and ask the model."""
+    """Train through the real loop, straight, with a pause and in bf16; load, compare, and ask the model."""
     from zoo.building import build_model
     from zoo.device import Backend
     from zoo.loading import load_checkpoint
@@ -270,22 +304,57 @@ def _check_training(
         "precision": "fp32",
     }
     config = resolve_config(registry, name, TINY, typed=own | dict(values))
-    with tempfile.TemporaryDirectory() as folder:
-        straight = train(registry, config, Path(folder) / "straight")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        straight = train(registry, config, folder / "straight")
         _expect_log(straight, steps)
         loaded = load_checkpoint(registry, name, straight.path, device="cpu")
         taken = [attribute for attribute in ("config", "load_dataset") if hasattr(loaded.model, attribute)]
         _expect(not taken, f"it has an attribute {', '.join(taken)}, which zoo.load sets; call it something else")
-        fresh = build_model(registry, loaded.config, Backend.choose("cpu", "fp32")).state_dict()
-        trained = loaded.model.state_dict()
-        changed = [key for key, value in fresh.items() if not value.equal(trained[key])]
-        _expect(bool(changed), f"{steps} steps of training changed no weight")
+        fresh = dict(build_model(registry, loaded.config, Backend.choose("cpu", "fp32")).named_parameters())
+        changed = [key for key, trained in loaded.model.named_parameters() if not trained.equal(fresh[key])]
+        _expect(bool(changed), f"{steps} steps of training changed no weight (the averages of a BatchNorm are none)")
 
         paused = config.model_copy(update={"steps": steps - 1})
-        train(registry, paused, Path(folder) / "paused")
-        resumed = train(registry, config, Path(folder) / "paused", resume=True)
+        train(registry, paused, folder / "paused")
+        resumed = train(registry, config, folder / "paused", resume=True)
         _expect_same(straight, resumed)
         check_model(loaded.model, image_shape)
+        _check_weights_file(registry, loaded, folder / "weights.safetensors", image_shape)
+        with _told("with --precision bf16, which `auto` is on many machines: "):
+            train(registry, config.model_copy(update={"steps": 1, "precision": "bf16"}), folder / "bf16")
+
+
+def _check_weights_file(registry: Registry, loaded: Loaded, out: Path, image_shape: ImageShape) -> None:
+    """Hold what a model answers that has no weights but those of its weights file against what the trained one does."""
+    import torch
+
+    from zoo.building import build_model, load_weights
+    from zoo.device import Backend
+    from zoo.weights import WeightsFile, write_weights
+
+    file = WeightsFile.open(write_weights(out, loaded.model, loaded.config, loaded.step))
+    model = build_model(registry, file.config, Backend.choose("cpu", "fp32"), checkpoint=file)
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.fill_(math.nan)  # what the file lacks stays so, and shows in all that needs it
+    load_weights(model, file)
+
+    images = _four_images(image_shape)
+    codes = torch.as_tensor(loaded.model.encode(images))
+    questions: dict[str, Callable[[Any], Any]] = {
+        "encode": lambda asked: asked.encode(images),
+        "decode": lambda asked: asked.decode(codes),
+        "generate": lambda asked: asked.generate(4, seed=0),
+    }
+    lacking = ", ".join(getattr(model, "training_only", ())) or "nothing"
+    for name, ask in questions.items():
+        with _told(f"loaded from a weights file, which lacks {lacking}, {name} fails: "):
+            expected, found = torch.as_tensor(ask(loaded.model)), torch.as_tensor(ask(model))
+            _expect(not bool(found.isnan().any()), "it needs what training_only names")
+            # Weights of 11 bits change the answers of a deep network by some percent at most.
+            off = float((found - expected).square().mean().sqrt() / (expected.square().mean().sqrt() + 1e-3))
+            _expect(off < 0.25, f"half precision changes what it gives by {off:.0%}")
 
 
 def _expect_log(run: RunDirectory, steps: int) -> None:
@@ -304,8 +373,18 @@ def _expect_same(straight: RunDirectory, resumed: RunDirectory) -> None:
         _expect(
             one.state["files"][file]["sha256"] == other.state["files"][file]["sha256"],
             f"a run that was paused and resumed ends with another {file} than one without a pause: the trainer's "
-            "state() leaves something out, or it draws numbers that do not derive from (seed, step)",
+            "state() leaves something out, or it draws numbers that do not derive from (seed, step), or the loss keeps "
+            "something from step to step, which belongs into a buffer of an nn.Module",
         )
+
+
+def _four_images(image_shape: ImageShape) -> Tensor:
+    """Float32 (4, C, H, W) in [0, 1]."""
+    import torch
+
+    dataset = TinyImages(image_shape)
+    pixels = dataset.images(np.arange(0, len(dataset), len(dataset) // 4))
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _expect_images(images: Tensor, image_shape: ImageShape, what: str) -> None:

@@ -11,15 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from zoo import terminal
 from zoo.building import build_dataset, build_loss, build_model, build_trainer, load_trainer, load_weights
 from zoo.config import RunConfig
+from zoo.conformance import check_pixels, check_step
 from zoo.device import Backend
-from zoo.errors import DataError, UsageError, ZooError
+from zoo.errors import UsageError, ZooError, described
 from zoo.evaluating import score
 from zoo.provenance import differences, with_start
 from zoo.randomness import numpy_stream
@@ -28,6 +27,7 @@ from zoo.run import RunDirectory
 from zoo.scores import lower_is_better
 from zoo.signals import Interrupted, stopping
 from zoo.specs import MetricSpec, ModelSpec
+from zoo.weights import broken_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,13 +88,14 @@ def train(
             for step in range(first + 1, config.steps + 1):
                 # Draw a batch: a function of (seed, step) alone.
                 indices = numpy_stream(config.seed, "data", step).integers(0, len(dataset), config.batch_size)
-                images = backend.images(pixels_of(dataset, indices))
+                images = backend.images(check_pixels(dataset, dataset.images(indices), len(indices)))
                 # Update every player. A run is one once it has done a step: what fails at once leaves none behind.
                 if step > first + 1:
                     terms = trainer.step(images)
                 else:
-                    with _told_what_does_not_go_together(registry, config):
+                    with _first_step_told(registry, config):
                         terms = trainer.step(images)
+                        check_step(config.trainer, terms, trainer.state())
                     run.write_config(config.model_copy(update={"made_by": made_by}))
                 text = ""
                 # Log.
@@ -170,30 +171,21 @@ def _refuse_metrics_without_factors(registry: Registry, config: RunConfig, datas
             )
 
 
-def pixels_of(dataset: Any, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the images of a batch. Raises DataError where they are not the uint8 that trainers and metrics expect."""
-    pixels: NDArray[np.uint8] = dataset.images(indices)
-    expected = (len(indices), *dataset.image_shape)
-    if pixels.dtype != np.uint8 or pixels.shape != expected:
-        raise DataError(
-            f"{dataset.name} gives images of type {pixels.dtype} and shape {pixels.shape}, expected uint8 {expected}: "
-            "pixels from 0 to 255, the channels last"
-        )
-    return pixels
-
-
 @contextmanager
-def _told_what_does_not_go_together(registry: Registry, config: RunConfig) -> Iterator[None]:
-    """Say which choice is to blame where a loss or trainer that is not the model's own fails on it."""
+def _first_step_told(registry: Registry, config: RunConfig) -> Iterator[None]:
+    """Say what met what where the first step fails: most often two parts, or a part and the images, do not fit."""
     try:
         yield
-    except (AttributeError, TypeError, KeyError) as error:
+    except (ZooError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a model, loss or trainer may come from another plugin
         spec = registry.spec(ModelSpec, config.model)
+        images = f"images {config.image_shape} of {config.dataset}"
         if (spec.loss, spec.trainer) == (config.loss, config.trainer):
-            raise
+            raise ZooError(f"the first step of {config.model} failed on {images}: {described(error)}") from error
         raise UsageError(
-            f"trainer {config.trainer!r} with loss {config.loss!r} does not go with model {config.model!r} "
-            f"({type(error).__name__}: {error}); leave --set trainer=... and --set loss=... out, or choose others"
+            f"trainer {config.trainer!r} with loss {config.loss!r} does not go with model {config.model!r} on {images} "
+            f"({described(error)}); leave --set trainer=... and --set loss=... out, or choose others"
         ) from error
 
 
@@ -216,8 +208,8 @@ def save(run: RunDirectory, step: int, terms: Mapping[str, Tensor], model: torch
     _finite(terms, step, run)
     weights = model.state_dict()
     tensors, values = trainer.state()
-    for what, named in (("weights", weights), ("trainer's state", tensors)):
-        broken = [name for name, tensor in named.items() if not bool(torch.isfinite(tensor).all())]
+    in_state = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    for what, broken in (("weights", broken_weights(model, weights)), ("trainer's state", in_state)):
         if broken:
             raise ZooError(f"step {step:,}: the {what} {broken[0]} became non-finite; {_last_good(run)}")
     run.save(step, weights, tensors, values)

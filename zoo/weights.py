@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import RunConfig
-from zoo.errors import CheckpointError, ZooError, shown
+from zoo.errors import CheckpointError, PluginError, ZooError, shown
 from zoo.files import writing
 from zoo.untrusted import LARGEST_STEP, open_file, parse_json, read_bytes, said
 
@@ -88,7 +89,8 @@ def write_weights(out: Path, model: torch.nn.Module, config: RunConfig, step: in
     """
     from safetensors.torch import save
 
-    tensors = {name: _half(name, tensor) for name, tensor in model.state_dict().items() if not unneeded(model, name)}
+    left_out = unneeded(model)
+    tensors = {name: _half(name, tensor) for name, tensor in model.state_dict().items() if name not in left_out}
     about = {"format": WEIGHTS_FORMAT, "config": _portable(config), "step": step}
     content = save(tensors, metadata={_KEY: json.dumps(about, sort_keys=True, allow_nan=False)})
     with writing(out) as temporary:
@@ -96,16 +98,35 @@ def write_weights(out: Path, model: torch.nn.Module, config: RunConfig, step: in
     return out
 
 
-def unneeded(model: Any, name: str) -> bool:
-    """Whether a weight belongs to what only training needs: the submodules that `training_only` names."""
-    return name.partition(".")[0] in getattr(model, "training_only", ())
+def unneeded(model: torch.nn.Module) -> set[str]:
+    """The names of the weights that only training needs: those of the submodules that `training_only` names.
+
+    Raises PluginError where it names anything else, since the file would lack weights, or have too many.
+    """
+    names, parts = getattr(model, "training_only", ()), dict(model.named_children())
+    if not isinstance(names, tuple | list) or not all(name in parts for name in names):
+        raise PluginError(
+            f"{type(model).__name__}.training_only is {names!r}, expected a tuple of names of its submodules: "
+            f"{', '.join(parts)}"
+        )
+    return {name for name in model.state_dict() if name.partition(".")[0] in names}
+
+
+def broken_weights(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """The names of weights that are not finite. Buffers may hold infinities, as masks do, but nothing undefined."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return [
+        name
+        for name, tensor in weights.items()
+        if bool((~tensor.isfinite() if name in parameters else tensor.isnan()).any())
+    ]
 
 
 def _half(name: str, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.contiguous()
     half = tensor.half().contiguous()
-    if not bool(half.isfinite().all()):
+    if not bool((half.isfinite() == tensor.isfinite()).all()):
         raise CheckpointError(f"{name} has values that half precision cannot hold; pass the run on as it is")
     return half
 

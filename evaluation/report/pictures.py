@@ -16,6 +16,7 @@ from PIL import Image
 from ibgan_plugin.evaluation import figures
 from ibgan_plugin.evaluation.bases import encoded, one_per_value
 from ibgan_plugin.evaluation.encoding import images_tensor
+from ibgan_plugin.evaluation.images import ImageShape, dataset_images
 from zoo.randomness import numpy_stream
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class Sliders:
         return max([dimension.kl or 0.0 for dimension in self.dimensions] + [1e-9])
 
 
-def samples(model: Any, num: int, seed: int) -> Picture:
+def samples(model: Any, num: int, seed: int, image_shape: ImageShape | None = None) -> Picture:
     """A grid of generated images."""
-    return _picture(figures.image_grid(figures.to_pixels(model.generate(num, seed=seed)), ground=None))
+    return _picture(figures.image_grid(figures.generated(model, num, seed, image_shape), ground=None))
 
 
 def real_images(dataset: Dataset, num: int, seed: int) -> Picture:
@@ -107,16 +108,25 @@ def base_codes(model: Any, dataset: Dataset | None, seed: int) -> tuple[torch.Te
     return encoded(model, dataset, indices), [f"image {index:,}" for index in indices]
 
 
-def sliders(model: Any, codes: torch.Tensor, names: Sequence[str], steps: int, kl: Sequence[float] | None) -> Sliders:
+def sliders(
+    model: Any,
+    codes: torch.Tensor,
+    names: Sequence[str],
+    steps: int,
+    kl: Sequence[float] | None,
+    image_shape: ImageShape | None = None,
+) -> Sliders:
     """Decode every base with every dimension at every value; at most 32 dimensions, those of the largest KL.
 
     Of images so large that a row of `steps` of them makes no WebP, there are fewer.
     """
     codes = codes.detach().float().cpu()
-    originals = figures.to_pixels(model.decode(codes))
+    originals = figures.decoded(model, codes, image_shape)
     height, width = originals.shape[1:3]
     steps = min(steps, _WIDEST // width)
-    traversal = figures.traverse(model, codes, span=SPAN, steps=steps, kl=kl, most=MOST_DIMENSIONS)
+    traversal = figures.traverse(
+        model, codes, span=SPAN, steps=steps, kl=kl, most=MOST_DIMENSIONS, image_shape=image_shape
+    )
     values = np.array(traversal.values)
     sheets = [_sheet(traversal.images[:, row]) for row in range(len(traversal.dimensions))]
     return Sliders(
@@ -158,8 +168,8 @@ def _picture(image: Image.Image, *, lossless: bool = True) -> Picture:
     return Picture(uri, image.width, image.height)
 
 
-def _drawn(dataset: Dataset, num: int, seed: int) -> NDArray[np.uint8]:
-    return dataset.images(_indices(dataset, num, seed))
+def _drawn(dataset: Dataset, num: int, seed: int) -> NDArray[Any]:
+    return dataset_images(dataset, _indices(dataset, num, seed))
 
 
 def _indices(dataset: Dataset, num: int, seed: int) -> NDArray[np.int64]:

@@ -83,7 +83,8 @@ class ModelPictures:
             return
         model = loaded.model
         view.step, view.checkpoint_sha256 = loaded.step, loaded.weights_sha256
-        view.samples = view.attempt("no samples", lambda: pictures.samples(model, self.images, self.seed))
+        shape = loaded.config.image_shape
+        view.samples = view.attempt("no samples", lambda: pictures.samples(model, self.images, self.seed, shape))
         dataset = view.attempt("no real images", lambda: self._dataset(view.run))
         view.sliders = view.attempt("no traversal", lambda: self._sliders(loaded, dataset))
         if dataset is not None:
@@ -112,4 +113,4 @@ class ModelPictures:
     def _sliders(self, loaded: Loaded, dataset: Dataset | None) -> Sliders:
         codes, names = pictures.base_codes(loaded.model, dataset, self.seed)
         kl = figures.kl_of_loaded(loaded, codes.shape[1], self.seed)
-        return pictures.sliders(loaded.model, codes, names, self.steps, kl)
+        return pictures.sliders(loaded.model, codes, names, self.steps, kl, loaded.config.image_shape)

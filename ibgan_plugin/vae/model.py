@@ -29,7 +29,8 @@ class Coded:
     logvar: Tensor  # (n, D)
     z: Tensor  # (n, D): a draw from q(z|x) for each image
     permuted: Tensor  # (n, D): the same numbers, each dimension shuffled among the images; without gradient
-    logits: Tensor  # (n, C, 64, 64): of the reconstruction
+    logits: Tensor  # (n, C, 64, 64): of the reconstruction, Bernoulli pixels
+    step: int = 0  # of the training, counted from 1; the trainer fills it in
 
 
 class VAE(ImageModel):

@@ -48,6 +48,7 @@ class VAETrainer(PlayersTrainer):
 
     def _forward(self, images: Tensor, step: int) -> Coded:
         coded: Coded = self.model.code(images, torch_stream(self.seed, "trainer", step, self.backend.device))
+        coded.step = step
         return coded
 
     def _optimiser(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -103,7 +103,7 @@ def test_info_of_a_folder_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (before["ready"], before["source"], before["missing"]) == (False, str(tmp_path / "mine"), [])
     assert (after["ready"], after["images"], after["image_shape"]) == (True, 1, [64, 64, 1])
     assert zoo.cli.run(["data", "info", "image_folder", "--set", "sise=3"]) == 2
-    assert "image_folder.size" in capsys.readouterr().err
+    assert "did you mean 'size'" in capsys.readouterr().err
 
 
 @PUTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 import zoo
 import zoo.cli
 from ibgan_plugin.evaluation import figures
+from ibgan_plugin.image_model import ImageModel
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
@@ -64,6 +66,46 @@ def test_samples_come_whole_and_in_chunks_and_nothing_is_written_over(ibgan_run,
     code, error = error_of(capsys, "sample", "ibgan", ibgan_run, "--num", 2, "--seed", 1, "--out", tmp_path / "few")
     assert (code, "is no empty folder; choose another --out" in error) == (2, True)
     assert (tmp_path / "few" / "000000.png").read_bytes() == before
+
+
+@pytest.fixture
+def spoiling(monkeypatch):
+    """Change what a method of every model returns."""
+
+    def change(method, spoil):
+        original = getattr(ImageModel, method)
+        monkeypatch.setattr(ImageModel, method, lambda *args, **kwargs: spoil(original(*args, **kwargs)))
+
+    return change
+
+
+NAN = r"returned NaN or infinity in (\d+) of \1 images; the model has probably diverged, choose an earlier checkpoint$"
+SHAPE = "returned images of 64x64x3; expected 64x64x1, as those that the model was trained on"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"), [(lambda x: x * float("nan"), NAN), (lambda x: x.expand(-1, 3, -1, -1), SHAPE)]
+)
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        (("sample", "--out", "s.png"), "generate"),
+        (("sample", "--out", "s.pdf"), "generate"),
+        (("sample", "--out", "folder"), "generate"),
+        (("traverse", "--images", "0", "--steps", "3", "--out", "t.png"), "decode"),
+    ],
+)
+def test_what_is_no_image_is_refused_and_nothing_written(
+    ibgan_run, drawn, spoiling, capsys, tmp_path, monkeypatch, words, method, spoil, said
+):
+    monkeypatch.chdir(tmp_path)
+    spoiling(method, spoil)
+
+    code, error = error_of(capsys, words[0], "ibgan", ibgan_run, *words[1:])
+
+    assert code == 1
+    assert re.match(rf"error: \w+\.{method} {said}", error.splitlines()[-1])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_vaes_rows_are_ordered_by_the_kl_it_logged(vae_run, drawn, tmp_path, monkeypatch, capsys):

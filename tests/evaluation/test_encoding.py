@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from ibgan_plugin.evaluation.betavae import betavae
 from ibgan_plugin.evaluation.encoding import EncodedImages, encode_images, encode_indices, images_tensor
+from ibgan_plugin.evaluation.factorvae import factorvae
 from ibgan_plugin.evaluation.mig import mig
 from zoo.device import evaluation_mode
 from zoo.errors import MetricError
@@ -20,6 +22,84 @@ def test_pixels_become_channels_first_floats_that_can_be_viewed(channels):
 def test_float_images_keep_their_values():
     images = np.random.default_rng(0).uniform(size=(2, 4, 4, 3))
     np.testing.assert_array_equal(images_tensor(images).numpy(), np.moveaxis(images, 3, 1).astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64, torch.float16, torch.bfloat16])
+def test_tensors_are_taken_as_arrays_are(dtype):
+    images = torch.randint(0, 2, (2, 4, 4, 3), generator=torch.Generator().manual_seed(0)).to(dtype)
+    expected = images.permute(0, 3, 1, 2).float() / (255 if dtype == torch.uint8 else 1)
+    assert torch.equal(images_tensor(images), expected)
+
+
+def test_images_that_only_may_be_read_are_taken():
+    images = np.frombuffer(bytes(range(48)), np.uint8).reshape(1, 4, 4, 3)
+    assert torch.equal(images_tensor(images), images_tensor(images.copy()))
+
+
+def test_half_a_level_beyond_is_rounding_and_no_images_are_none():
+    assert images_tensor(np.full((1, 2, 2, 1), 1 + 1e-6)).max() > 1
+    assert images_tensor(np.zeros((0, 4, 4, 3))).shape == (0, 3, 4, 4)
+
+
+NO_IMAGES = [
+    (
+        lambda pixels: pixels.astype(np.int64),
+        r"int64 \(\d+, 8, 8, 1\) for \d+ images; expected uint8 \(\w+, H, W, C\), or ",
+    ),
+    (lambda pixels: torch.from_numpy(pixels).long(), r"int64 \(\d+, 8, 8, 1\) for"),
+    (lambda pixels: pixels > 3, r"bool \(\d+, 8, 8, 1\) for"),
+    (lambda pixels: pixels.astype(np.float32), "floats from 0 to 7; expected them in .0, 1., or uint8"),
+    (lambda pixels: torch.from_numpy(pixels).float(), "floats from 0 to 7; "),
+    (lambda pixels: pixels / 127.5 - 1, "floats from -1 to -0.945; "),
+    (lambda pixels: np.where(pixels == 7, np.nan, pixels / 255), "floats from nan to nan; "),
+    (lambda pixels: pixels.tolist(), r"a list for \d+ images; expected uint8"),
+    (lambda pixels: pixels[..., 0], r"uint8 \(\d+, 8, 8\) for"),
+    (lambda pixels: pixels[1:], r"uint8 \(\d+, 8, 8, 1\) for \d+ images"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), NO_IMAGES)
+def test_a_dataset_whose_images_are_none_is_told_so_by_every_metric(changed, said, make_data, representation):
+    class Other(make_data):
+        name = "other"
+
+        def images(self, indices):
+            return changed(super().images(indices))
+
+    for metric in (factorvae, mig, betavae):  # all images by index, in draws, in sets
+        with pytest.raises(MetricError, match=rf"^images\(\) of dataset 'other' returned {said}") as raised:
+            metric(representation("identity"), Other())
+        assert "\n" not in str(raised.value)
+
+
+def test_random_observations_are_checked_as_well(noisy_data, noise_reading_encoder):
+    class Bytes(type(noisy_data)):
+        def observe(self, indices, random_state):
+            return 255 * super().observe(indices, random_state)
+
+    for metric in (mig, betavae):
+        with pytest.raises(MetricError, match=r"^observe\(\) of dataset 'noisy' returned floats from 0 to 2\d\d; "):
+            metric(noise_reading_encoder, Bytes())
+
+
+def test_a_dataset_of_tensors_has_the_scores_of_one_of_arrays(make_data, representation):
+    class Tensors(make_data):
+        def images(self, indices):
+            return torch.from_numpy(super().images(indices))
+
+    settings = {"votes": 20, "samples_per_vote": 10}
+    one, other = (factorvae(representation("rotated"), data, **settings) for data in (make_data(), Tensors()))
+    assert one == other
+
+
+@pytest.mark.parametrize(("changed", "said"), NO_IMAGES[:-1])
+def test_what_is_no_image_is_no_tensor_of_images(changed, said):
+    pixels = np.full((2, 8, 8, 1), 7, np.uint8)
+    pixels[:, 0] = 0
+    with pytest.raises(
+        MetricError, match=f"^images_tensor got {said}".replace(r" for \d+ images", "").replace(" for", "")
+    ):
+        images_tensor(changed(pixels))
 
 
 class Returns:

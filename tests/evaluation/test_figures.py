@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ibgan_plugin.evaluation import figures
-from zoo.errors import UsageError
+from zoo.errors import MetricError, UsageError
 
 
 class PaintsItsCode:
@@ -31,8 +31,63 @@ def test_pixels_are_rounded_and_gray_is_repeated():
     pixels = figures.to_pixels(images)
 
     assert pixels.shape == (1, 2, 2, 3)
-    assert pixels[0, :, :, 0].ravel().tolist() == [0, 0, 1, 255]
+    assert pixels[0, :, :, 0].ravel().tolist() == [0, 1, 1, 255]  # half a level goes up, as in fid and in torchvision
     assert (pixels == pixels[..., :1]).all()
+
+
+class Spoiled(PaintsItsCode):
+    """Generates and decodes what `spoil` makes of the images; a `None` leaves them."""
+
+    def __init__(self, *, generate=None, decode=None):
+        self.spoil = {"generate": generate, "decode": decode}
+
+    def generate(self, num, seed=0):
+        images = PaintsItsCode().generate(num, seed)
+        return self.spoil["generate"](images) if self.spoil["generate"] else images
+
+    def decode(self, codes):
+        images = super().decode(codes)
+        return self.spoil["decode"](images) if self.spoil["decode"] else images
+
+
+SPOILS = [
+    (lambda images: images * float("nan"), r"NaN or infinity in (\d+) of \1 images; the model has probably diverged"),
+    (lambda images: images * 8 - 4, r"values from -\d\.\d+ to \d\.?\d*; expected images in .0, 1.$"),
+    (lambda images: images.expand(-1, 2, -1, -1), r"shape \(\d+, 2, 8, 8\) for \d+ images; expected"),
+    (lambda images: images[1:], "shape .* for"),
+    (lambda images: images.mul(255).byte(), "torch.uint8; expected a float32 tensor"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "said"), SPOILS)
+def test_what_is_no_image_is_refused_and_not_drawn(spoil, said):
+    generating, decoding = Spoiled(generate=spoil), Spoiled(decode=spoil)
+    images = PaintsItsCode().generate(3)
+    for draw in (lambda: figures.plot_samples(generating, num=5), lambda: figures.base_codes(generating, 3)):
+        with pytest.raises(MetricError, match=rf"^Spoiled\.generate returned {said}"):
+            draw()
+    for draw in (
+        lambda: figures.traverse(decoding, torch.zeros(2, 4), steps=3),
+        lambda: figures.plot_reconstructions(decoding, images),
+    ):
+        with pytest.raises(MetricError, match=rf"^Spoiled\.decode returned {said}"):
+            draw()
+
+
+def test_images_of_another_shape_than_the_dataset_has_are_refused():
+    gray, colours = PaintsItsCode(), (8, 8, 3)
+    said = r"returned images of 8x8x1; expected 8x8x3, as those that the model was trained on"
+    with pytest.raises(MetricError, match=rf"^PaintsItsCode\.generate {said}"):
+        figures.plot_samples(gray, num=5, image_shape=colours)
+    with pytest.raises(MetricError, match=rf"^PaintsItsCode\.decode {said}"):
+        figures.traverse(gray, torch.zeros(1, 4), image_shape=colours)
+    with pytest.raises(MetricError, match=rf"^PaintsItsCode\.decode {said}"):
+        figures.reconstructions(gray, gray.generate(3).expand(-1, 3, -1, -1))
+
+
+def test_images_are_named_in_a_notebook_too():
+    with pytest.raises(MetricError, match=r"^to_pixels got values from 0 to 255; expected images in .0, 1.$"):
+        figures.to_pixels(torch.tensor([0.0, 255.0]).reshape(1, 1, 1, 2))
 
 
 def test_a_grid_holds_every_image_once_in_reading_order():
@@ -62,7 +117,7 @@ def test_a_traversal_moves_one_dimension_a_row_and_leaves_the_others():
                 expected = codes[base].clone()
                 expected[dimension] = value
                 quarters = traversal.images[base, row, step, ::4, ::4, 0].ravel()
-                assert quarters.tolist() == (255 * (0.5 + expected / 10)).round().tolist()
+                assert quarters.tolist() == (255 * (0.5 + expected / 10) + 0.5).floor().tolist()
 
 
 def test_rows_keep_their_order_without_a_kl():

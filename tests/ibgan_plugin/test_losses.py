@@ -19,7 +19,7 @@ def judged(n=4, seed=0, mu_scale=1.0):
         return torch.randn(*shape, generator=draw).requires_grad_()
 
     fakes = Fakes(normal(n, 1, 2, 2), normal(n, 3), mu_scale * normal(n, 2), normal(n, 2))
-    return Judged(normal(n, 1), normal(n, 1), torch.ones(n, 1), fakes, normal(n, 3))
+    return Judged(normal(n, 1), normal(n, 1), torch.ones(n, 1), fakes, normal(n, 3), step=1)
 
 
 def test_bce_values_by_hand():

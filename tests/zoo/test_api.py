@@ -119,7 +119,7 @@ def test_a_dataset(drawn: Path) -> None:
     images = data.images(indices)
     assert (images.dtype, images.shape) == (np.uint8, (3, 64, 64, 3))
     np.testing.assert_array_equal(data.index_of(data.factors_of(indices)), indices)
-    with pytest.raises(SettingError, match=r"unknown setting 'dataset\.size'"):
+    with pytest.raises(SettingError, match="unknown setting 'size'; there are none"):
         zoo.load_dataset("color_dsprites", size=3)
 
 

@@ -99,7 +99,7 @@ def misbehaving(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         (["convert", "checkpoint", "RUN", "--out", "x"], 2, "give either --to or --from"),
         ([*IMPORT, "--to", "disentanglement_lib"], 2, "give either --to or --from"),
         ([*IMPORT, "--set", "dataset"], 2, "--set 'dataset': expected key=value, such as --set dataset=celeba"),
-        ([*IMPORT, "--set", "data=x"], 2, "unknown setting 'ibgan_authors.data'; did you mean 'ibgan_authors.dataset'"),
+        ([*IMPORT, "--set", "data=x"], 2, "unknown setting 'data'; did you mean 'dataset'"),
         # checkpoints
         (["eval", "ibgan", "nowhere", "--metrics", "mig"], 1, "nowhere does not exist; name a run directory or a"),
         (

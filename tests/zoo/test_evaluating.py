@@ -121,10 +121,10 @@ def test_results_come_in_order_with_their_settings_and_seed(registry: Registry) 
         ("no_score", "returned {'protocol': {}}, expected a dict with score and protocol"),
         ("no_protocol", "returned {'score': 1.0}, expected a dict with score and protocol"),
         ("nan", "returned the score nan, expected a finite number or None"),
-        ("nan_beside", "ValueError: Out of range float values are not JSON compliant"),
+        ("nan_beside", "returned 'more', which is no plain JSON: Out of range float values are not JSON compliant"),
         ("exits", "SystemExit: 3"),
         ("numpy", "returned a score of type float32, expected a number or None"),
-        ("array", "TypeError: Object of type ndarray is not JSON serializable"),
+        ("array", "returned 'more', which is no plain JSON: Object of type ndarray is not JSON serializable"),
         ("missing", "cannot import no_such_module:metric: No module named 'no_such_module'; is its package"),
     ],
 )

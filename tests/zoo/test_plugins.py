@@ -37,11 +37,11 @@ def test_a_working_one_adds_what_it_has(run: Callable[..., Any], documented: Pat
     }
     assert added == {
         "models": ["linear"],
-        "losses": ["squared_error"],
+        "losses": ["annealed_ibgan", "squared_error"],
         "trainers": ["denoising"],
         "datasets": ["squares"],
         "metrics": ["reconstruction"],
-        "converters": ["npy"],
+        "converters": ["npy", "npz"],
     }
     helped = run("--help", path=[documented])
     assert "draw-square  Draw the first square" in helped.out
@@ -98,7 +98,10 @@ def test_statuses(run: Callable[..., Any], distribution: Callable[..., Path], do
         ),
         (f"{HEAD}@hookimpl\ndef zoo_metrics(cli): return []", "cli"),
         (f"{HEAD}@hookimpl\ndef zoo_commands(cli): 1 / 0", "zoo_commands failed: ZeroDivisionError"),
-        (f"{HEAD}@hookimpl\ndef zoo_commands(cli): cli.command('train')(print)", "it replaces the command train"),
+        (
+            f"{HEAD}@hookimpl\ndef zoo_commands(cli): cli.command('train')(print)",
+            "cannot add the command 'train': zoo itself has one of that name",
+        ),
     ],
     ids=lambda value: value[-40:],
 )
@@ -183,6 +186,23 @@ def test_one_name_from_two_plugins_is_an_error_when_it_is_used(
     monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "second")
     use_registry(None)
     assert "nowhere does not exist" in cli("eval", "ibgan", "nowhere", "--metrics", "works").error
+
+
+def test_one_command_from_two_plugins_costs_the_second_this_one_only(
+    run: Callable[..., Any], distribution: Callable[..., Path]
+) -> None:
+    adds = "\n@hookimpl\ndef zoo_commands(cli):\n cli.command('{}')(print)\n cli.command('same')(print)\n"
+    path = [
+        distribution("first", f"{HEAD}{adds.format('one')}", version="1.1"),
+        distribution("second", f"{WORKING}{adds.format('two')}", version="2.2"),
+    ]
+    outcome = run("--help", path=path)
+    assert [name for name in ("one", "two", "same") if f"  {name} " in outcome.out] == ["one", "two", "same"]
+    assert warnings_of(outcome) == [
+        "warning: plugin 'second' (second 2.2) cannot add the command 'same': plugin 'first' (first 1.1) has one of "
+        "that name"
+    ]
+    assert "works" in run("list", "metrics", path=path).out
 
 
 def test_two_plugins_of_one_name(run: Callable[..., Any], distribution: Callable[..., Path]) -> None:

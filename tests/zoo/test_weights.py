@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo.errors import CheckpointError, UsageError
+from zoo.errors import CheckpointError, PluginError, UsageError
 from zoo.run import RunDirectory
-from zoo.weights import WeightsFile, write_weights
+from zoo.weights import WeightsFile, broken_weights, write_weights
 
 SHIPPING = """
 from pathlib import Path
@@ -202,6 +202,30 @@ def test_what_half_precision_cannot_hold_is_not_written(trained: Path, tmp_path:
     with pytest.raises(CheckpointError, match=r"reconstructor\.0\.weight has values that half precision cannot hold"):
         write_weights(tmp_path / "big.safetensors", model, RunDirectory(trained).config, 6)
     assert not (tmp_path / "big.safetensors").exists()
+
+
+@pytest.mark.parametrize("names", ["discriminator", ("dicriminator",), ("discriminator", "front.0"), 3])
+def test_what_only_training_needs_is_named_by_its_submodules(names: Any, trained: Path, tmp_path: Path) -> None:
+    """A letter wrong, and the file would hold too much; a string is as many names as it has letters."""
+    model = zoo.load("ibgan", trained)
+    model.training_only = names
+    with pytest.raises(
+        PluginError, match=r"^IBGAN\.training_only is .*, expected a tuple of names of its submodules: "
+    ):
+        write_weights(tmp_path / "w.safetensors", model, RunDirectory(trained).config, 6)
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_a_mask_may_be_infinite_and_a_parameter_not() -> None:
+    model = torch.nn.BatchNorm1d(2)
+    model.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    assert broken_weights(model, model.state_dict()) == []
+    for name in ("mask", "running_mean", "weight"):
+        broken = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        broken[name][0] = torch.nan
+        assert broken_weights(model, broken) == [name]
+    infinite = model.state_dict() | {"bias": torch.tensor([torch.inf, 0.0])}
+    assert broken_weights(model, infinite) == ["bias"]
 
 
 def test_a_run_whose_folder_is_named_like_a_file_is_still_a_run(trained: Path, tmp_path: Path) -> None:

@@ -50,12 +50,12 @@ def checkpoint(
     from zoo.settings import validated
 
     if to_format is not None and from_format is None:
-        name, convert = to_format, _method(to_format, "checkpoint_to", "write checkpoints")
+        convert = _method(to_format, "checkpoint_to", "write checkpoints")
     elif from_format is not None and to_format is None:
-        name, convert = from_format, _method(from_format, "checkpoint_from", "read checkpoints")
+        convert = _method(from_format, "checkpoint_from", "read checkpoints")
     else:
         raise click.UsageError("give either --to or --from")
-    terminal.out(str(convert(checkpoint, out, **validated(convert, assigned(words, "dataset=celeba"), name))))
+    terminal.out(str(convert(checkpoint, out, **validated(convert, assigned(words, "dataset=celeba"), ""))))
 
 
 def _method(name: str, method: str, what: str) -> Callable[..., Any]:

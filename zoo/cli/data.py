@@ -58,7 +58,7 @@ def _called(where: str, name: str, data_root: Path | None, words: tuple[str, ...
 
     target = resolve(where)
     values = dict(settings.assignment(word, "size=64") for word in words)
-    return target(data_root, **settings.validated(target, values, name))
+    return target(data_root, **settings.validated(target, values, ""))
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,8 @@ import torch
 
 from ibgan_plugin.evaluation import fid as module
 from ibgan_plugin.evaluation import inception
-from ibgan_plugin.evaluation.fid import as_pixels, fid
+from ibgan_plugin.evaluation.fid import fid
+from ibgan_plugin.evaluation.images import as_pixels
 from tests.evaluation.fid.stand_ins import Painter, Pictures, SmallFeatures
 from zoo import settings
 from zoo.errors import MetricError, SettingError, ZooError
@@ -103,7 +104,7 @@ def test_features_that_are_not_finite_are_a_reason_not_a_score(small, pictures, 
 )
 def test_what_is_no_image_is_refused(images, said) -> None:
     with pytest.raises(MetricError, match=said):
-        as_pixels(images, 4, "Model")
+        as_pixels(images, "Model.generate returned", 4)
 
 
 def test_a_model_that_cannot_generate_is_told_so(small, pictures) -> None:
@@ -145,6 +146,33 @@ def test_images_of_another_shape_than_the_datasets_are_refused(small, model, sha
     assert len(model.calls) == 2  # one chunk each, before the long way through the real images
     (file,) = (tmp_path / "data" / "fid").iterdir()  # statistics do not say
     assert small(model, data, num_images=400, real_statistics=file)["score"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (lambda pixels: pixels.tolist(), "a list for 50 images; fid needs uint8 .50, H, W, 1 or 3.$"),
+        (lambda pixels: torch.from_numpy(pixels).float(), r"float32 \(50, 16, 16, 3\) for 50 images; fid needs uint8"),
+    ],
+)
+def test_real_images_of_another_kind_are_told(small, pictures, changed, said) -> None:
+    class Other(Pictures):
+        def images(self, indices):
+            return changed(super().images(indices))
+
+    with pytest.raises(MetricError, match=rf"^images\(\) of dataset 'pictures' returned {said}"):
+        small(Painter(), Other(pictures.pixels), num_images=50)
+
+
+def test_real_images_may_be_tensors(small, pictures) -> None:
+    class Tensors(Pictures):
+        def images(self, indices):
+            return torch.from_numpy(super().images(indices))
+
+    scores = [
+        small(Painter(), kind(pictures.pixels), num_images=50, cache=False)["score"] for kind in (Pictures, Tensors)
+    ]
+    assert scores[0] == scores[1]
 
 
 def test_one_real_image_is_too_few(small) -> None:

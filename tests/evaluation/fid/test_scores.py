@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ibgan_plugin.evaluation.fid import CHUNK, as_pixels, fid, real_draw
+from ibgan_plugin.evaluation.fid import CHUNK, fid, real_draw
+from ibgan_plugin.evaluation.images import as_pixels
 from ibgan_plugin.evaluation.plugin import zoo_metrics
 from tests.evaluation.fid.stand_ins import Painter, Pictures, SmallFeatures
 from zoo import settings
@@ -169,7 +170,7 @@ def test_images_are_rounded_as_saving_rounds_them(tmp_path) -> None:
     levels = levels[: 3 * 42 * 42].reshape(1, 3, 42, 42)
     save_image(levels, tmp_path / "saved.png")
     saved = np.asarray(Image.open(tmp_path / "saved.png"))
-    np.testing.assert_array_equal(as_pixels(levels, 1, "Model")[0], saved)
+    np.testing.assert_array_equal(as_pixels(levels, "Model.generate returned", 1)[0], saved)
 
 
 def test_it_is_registered_with_the_papers_table_2() -> None:

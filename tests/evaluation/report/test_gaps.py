@@ -17,6 +17,7 @@ import zoo
 import zoo.cli
 from ibgan_plugin.evaluation import figures
 from ibgan_plugin.evaluation.report import write_report
+from ibgan_plugin.image_model import ImageModel
 from tests.evaluation.report.pages import SMALL
 from zoo.errors import CheckpointError, UsageError, ZooError
 
@@ -90,6 +91,29 @@ def test_a_part_that_fails_costs_that_part_only(report, ibgan_run, monkeypatch, 
     ]
     assert "warning: ibgan run: no reconstructions: ZeroDivisionError" in capsys.readouterr().err
     assert len(page.root.all("figure", "dimension")) == 10
+
+
+@pytest.mark.parametrize(
+    ("method", "spoil", "missing"),
+    [
+        ("decode", lambda x: x * float("nan"), {"traversal", "reconstructions"}),
+        ("decode", lambda x: x.expand(-1, 3, -1, -1), {"traversal", "reconstructions"}),
+        ("generate", lambda x: x * 8 - 4, {"samples"}),
+        ("generate", lambda x: x.expand(-1, 3, -1, -1), {"samples"}),
+    ],
+)
+def test_what_is_no_image_is_missing_with_the_reason(report, ibgan_run, monkeypatch, method, spoil, missing):
+    original = getattr(ImageModel, method)
+    monkeypatch.setattr(ImageModel, method, lambda *args, **kwargs: spoil(original(*args, **kwargs)))
+
+    page = report(ibgan_run)
+
+    remarks = [remark.text for remark in page.root.all("p", "remark")]
+    assert {remark.partition(":")[0] for remark in remarks} == {f"no {part}" for part in missing}
+    assert all(f".{method} returned " in remark for remark in remarks)
+    assert len(page.section("images").all("img")) == 3 - len(missing - {"traversal"})
+    assert bool(page.root.all("figure", "dimension")) == ("traversal" not in missing)
+    assert page.section("scores").all("table")
 
 
 # No page.

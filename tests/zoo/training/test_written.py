@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from ibgan_plugin.model import IBGAN
 from tests.processes import content
 from tests.zoo.training.small_runs import IMAGES, log
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, ZooError
 from zoo.run import RunDirectory
 
 # When what is written.
@@ -133,11 +135,24 @@ def test_images_that_are_no_pixels_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_first_step_that_fails_names_the_images(
+    train: Callable[..., RunDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual case: a network for one channel meets three."""
+    monkeypatch.setattr(IBGAN, "bottleneck", lambda self, z, stream: (torch.ones(8, 3), None, None))
+    told = rf"^the first step of ibgan failed on images \(64, 64, 3\) of {IMAGES}: RuntimeError: .*mat1 and mat2 shapes"
+    with pytest.raises(ZooError, match=told):
+        train(tmp_path / "run", IMAGES, steps=1)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("settings", [{"trainer": "vae"}, {"loss": "vae"}])
 def test_what_does_not_go_together_leaves_nothing_behind(
     train: Callable[..., RunDirectory], tmp_path: Path, settings: dict[str, str]
 ) -> None:
-    with pytest.raises(UsageError, match=r"^trainer '\w+' with loss '\w+' does not go with model 'ibgan' \(") as raised:
+    with pytest.raises(
+        UsageError, match=r"^trainer '\w+' with loss '\w+' does not go with model 'ibgan' on images \(64, "
+    ) as raised:
         train(tmp_path / "run", IMAGES, steps=1, **settings)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,131 @@
+"""What is said of parts that do not do what `zoo.interfaces` says: whose it is, what it gave, what was expected."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.conformance import check_dataset, check_model, check_pixels, check_result, check_step, check_trainer
+from zoo.errors import DataError, MetricError, PluginError
+
+TERM: dict[str, Any] = {"loss": torch.tensor(1.0), "kl": torch.ones(3)}
+STATE: tuple[Any, Any] = ({"average": torch.ones(2)}, {"steps_done": 1})
+
+
+class Tiles:
+    """12 images of 2 x 3 combinations, two of each."""
+
+    name, image_shape = "tiles", (8, 8, 1)
+    factor_names, factor_sizes = ("row", "column"), (2, 3)
+
+    def __init__(self, **parts: Any) -> None:
+        vars(self).update(parts)
+
+    def __len__(self) -> int:
+        return 12
+
+    def images(self, indices: Any) -> Any:
+        return np.zeros((len(indices), *self.image_shape), np.uint8)
+
+
+class Empty(Tiles):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("parts", [{}, {"factor_names": None}])
+def test_a_dataset_is_one(parts: dict[str, Any]) -> None:
+    check_dataset("tiles", Tiles(**parts))
+    check_dataset("tiles", Tiles(factor_sizes=None, **parts))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told"),
+    [
+        (None, "is a NoneType without __len__"),
+        (type("T", (Tiles,), {"images": property()})(), "is a T without images"),
+        (Tiles(image_shape=(8, 8)), r"has image_shape \(8, 8\), expected a tuple of three int, \(height, "),
+        (Tiles(image_shape=(8, 8, 0)), "expected"),
+        (Tiles(image_shape=(8.0, 8, 1)), "expected"),
+        (Tiles(image_shape=3), "expected"),
+        (Tiles(image_shape=[8, 8, 1]), r"has image_shape \[8, 8, 1\], expected a tuple"),
+        (Tiles(image_shape=tuple(np.array([8, 8, 1]))), "expected a tuple of three int"),
+        (Empty(), "has no images"),
+        (Tiles(factor_sizes=(5, 4)), "has factor_sizes .5, 4., 20 combinations, and 12 images; expected an image for"),
+    ],
+)
+def test_what_is_said_of_a_dataset(dataset: Any, told: str) -> None:
+    with pytest.raises(DataError, match=f"^dataset 'tiles' .*{told}"):
+        check_dataset("tiles", dataset)
+
+
+def test_a_dataset_without_factors_says_so() -> None:
+    class Bare(Tiles):
+        factor_sizes = property()  # as if it were not there
+
+    with pytest.raises(DataError, match=r"without factor_sizes; None says that there is no ground truth$"):
+        check_dataset("tiles", Bare())
+
+
+@pytest.mark.parametrize(
+    "pixels", [[[1]], torch.zeros(2, 8, 8, 1, dtype=torch.uint8), np.zeros((2, 1, 8, 8), np.uint8)]
+)
+def test_pixels_are_bytes_with_the_channels_last(pixels: Any) -> None:
+    data = Tiles()
+    assert check_pixels(data, data.images([0, 1]), 2).shape == (2, 8, 8, 1)
+    with pytest.raises(DataError, match=r"^tiles gives images of type .*, expected uint8 \(2, 8, 8, 1\): "):
+        check_pixels(data, pixels, 2)
+
+
+def test_a_model_is_a_module() -> None:
+    check_model("mine", torch.nn.Linear(1, 1))
+    with pytest.raises(PluginError, match=r"^model 'mine' is a Tiles, expected a torch.nn.Module$"):
+        check_model("mine", Tiles())
+
+
+@pytest.mark.parametrize("method", ["step", "state", "load"])
+def test_a_trainer_has_all_three(method: str) -> None:
+    methods = dict.fromkeys(("step", "state", "load"), print)
+    check_trainer("mine", SimpleNamespace(**methods))
+    del methods[method]
+    with pytest.raises(PluginError, match=rf"^trainer 'mine' is a SimpleNamespace without {method}\(\)"):
+        check_trainer("mine", SimpleNamespace(**methods))
+
+
+@pytest.mark.parametrize(
+    ("terms", "state", "told"),
+    [
+        (None, STATE, r"^step\(\) of trainer 'mine' returned a NoneType, expected a dict of tensors"),
+        ({"loss": 0.5}, STATE, "returned 'loss' of type float, expected"),
+        ({"kl": torch.ones(2, 3)}, STATE, r"returned 'kl' of shape \(2, 3\), expected"),
+        ({"step": torch.ones(())}, STATE, "returned a 'step', which the log has already; rename it"),
+        (TERM, {}, r"^state\(\) of trainer 'mine' returned no \(dict of tensors, dict of JSON values\)$"),
+        (TERM, (STATE[0], []), r"^state\(\) of trainer 'mine' returned no "),
+        (TERM, ({"rate": 0.1}, {}), "returned 'rate' of type float among the tensors; put it among the values"),
+        (TERM, ({}, {"rate": torch.ones(1)}), "returned among the values 'rate', which is no plain JSON: .*Tensor"),
+        (TERM, ({}, {"rate": float("nan")}), "returned among the values 'rate', which is no plain JSON"),
+    ],
+)
+def test_what_a_step_returns_can_be_logged_and_saved(terms: Any, state: Any, told: str) -> None:
+    check_step("mine", TERM, STATE)
+    with pytest.raises(PluginError, match=told):
+        check_step("mine", terms, state)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"score": 1}, "expected a dict with score and protocol"),
+        ({"score": True, "protocol": {}}, "a score of type bool, expected a number or None"),
+        ({"score": float("inf"), "protocol": {}}, "the score inf, expected a finite number or None"),
+        ({"score": 1, "protocol": {}, "codes": np.zeros(2)}, "returned 'codes', which is no plain JSON: .*ndarray"),
+    ],
+)
+def test_a_result_is_plain(result: Any, told: str) -> None:
+    assert check_result({"score": None, "protocol": {}, "reason": "none"})["reason"] == "none"
+    with pytest.raises(MetricError, match=told):
+        check_result(result)
