@@ -56,7 +56,9 @@ def to_pixels(
     Raises MetricError, which begins with `source`, for what cannot be drawn as it is: NaN, values outside [0, 1],
     another number of images than `num` or another shape than `image_shape` (H, W, C), where these are given.
     """
-    pixels = as_pixels(images, source, len(images) if num is None else num, image_shape)
+    if num is None:
+        num = len(images) if hasattr(images, "__len__") else 1  # what has no length is refused for that
+    pixels = as_pixels(images, source, num, image_shape)
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 

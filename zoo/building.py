@@ -21,12 +21,11 @@ from zoo.randomness import derived_seed
 from zoo.registry import Registry, resolve
 from zoo.specs import DatasetSpec, LossSpec, ModelSpec, TrainerSpec
 from zoo.untrusted import said
-from zoo.weights import WeightsFile, broken_weights, unneeded
+from zoo.weights import LARGEST_HEADER, WeightsFile, broken_weights, unneeded
 
 if TYPE_CHECKING:
     from zoo.interfaces import Dataset
 
-_LARGEST_HEADER = 8 * 2**20  # bytes, of a safetensors file
 _SMALL_MODEL = 128 * 2**20  # bytes; one of this size does no harm, whatever the checkpoint then holds
 
 
@@ -38,7 +37,7 @@ def build_dataset(
     values = settings.validated(target, values, "")
     with _blaming_settings(f"dataset {name!r}"):
         dataset: Dataset = target(data_root, **values)
-    check_dataset(name, dataset)
+        check_dataset(name, dataset)
     return dataset
 
 
@@ -80,7 +79,7 @@ def build_trainer(registry: Registry, config: RunConfig, model: Any, loss: Any, 
     values = settings.validated(target, config.settings.get("trainer", {}), "trainer")
     with _blaming_settings(f"trainer {config.trainer!r} for model {config.model!r} with loss {config.loss!r}"):
         trainer = target(model, loss, seed=config.seed, backend=backend, **values)
-    check_trainer(config.trainer, trainer)
+        check_trainer(config.trainer, trainer)
     return trainer
 
 
@@ -94,18 +93,23 @@ def load_weights(model: Any, checkpoint: Checkpoint | WeightsFile) -> None:
         left_out = unneeded(model)
         expected = {name: tensor for name, tensor in expected.items() if name not in left_out}
     size = _bytes_of(expected.values())
-    if checkpoint.weights_size > size + _LARGEST_HEADER:
+    if checkpoint.weights_size > size + LARGEST_HEADER:
         raise CheckpointError(
             f"{checkpoint.path} holds another model's weights: {checkpoint.weights_size:,} bytes, expected {size:,}"
         )
     tensors = checkpoint.weights()
+
+    def same_type(found: torch.Tensor, value: torch.Tensor) -> bool:
+        rounded = isinstance(checkpoint, WeightsFile) and found.is_floating_point()  # float32, whatever it was
+        return found.dtype == value.dtype or (rounded and value.is_floating_point())
+
     problems = [
         *(f"{name} is missing" for name in expected.keys() - tensors.keys()),
         *(f"{shown(name)} is unknown" for name in tensors.keys() - expected.keys()),
         *(
             f"{name} is {tuple(tensors[name].shape)} {tensors[name].dtype}, expected {tuple(value.shape)} {value.dtype}"
             for name, value in expected.items()
-            if name in tensors and (tensors[name].shape != value.shape or tensors[name].dtype != value.dtype)
+            if name in tensors and (tensors[name].shape != value.shape or not same_type(tensors[name], value))
         ),
     ]
     if problems:

@@ -14,7 +14,16 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from zoo import settings
-from zoo.errors import CheckpointError, PluginError, SettingError, UnknownNameError, UsageError, shown, unknown
+from zoo.errors import (
+    CheckpointError,
+    PluginError,
+    SettingError,
+    UnknownNameError,
+    UsageError,
+    ZooError,
+    shown,
+    unknown,
+)
 from zoo.registry import Registry, resolve
 from zoo.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, Preset, TrainerSpec
 from zoo.untrusted import exists, read_json, user_path
@@ -130,9 +139,10 @@ def resolve_config(
     typed_now = {*(typed or {}), *assigned}
     try:
         return _checked(registry, spec, model, dataset, (preset_name, preset_source), layers, typed_now)
-    except (SettingError, UnknownNameError):
-        if base is None:
-            _blame_plugin(registry, spec, model, dataset, chosen)
+    except (SettingError, UnknownNameError) as error:
+        if base is None and _is_of_the_defaults(registry, spec, model, dataset, chosen, str(error)):
+            whose = f"preset {chosen.name!r} of model {model!r}" if chosen else f"model {model!r}"
+            raise PluginError(f"{whose}: {error}") from error
         raise
 
 
@@ -203,16 +213,17 @@ def choose_preset(spec: ModelSpec, dataset: str, name: str | None) -> Preset | N
     return named_like_it or presets.get(spec.default_preset)
 
 
-def _blame_plugin(registry: Registry, spec: ModelSpec, model: str, dataset: str, preset: Preset | None) -> None:
-    """Raise PluginError where the model's own defaults are wrong already, whatever was typed."""
-    own = {key: (found.value, found.source) for key, found in preset.settings.items()} if preset else {}
+def _is_of_the_defaults(
+    registry: Registry, spec: ModelSpec, model: str, dataset: str, preset: Preset | None, mistake: str
+) -> bool:
+    """Whether the model's own defaults are refused for the same reason, with nothing typed and but for the dataset."""
+    settings_of_preset = preset.settings.items() if preset else ()
+    own = {key: (found.value, found.source) for key, found in settings_of_preset if not key.startswith("dataset.")}
     try:
         _checked(registry, spec, model, dataset, ("none", "default"), {"steps": (1, "default")} | own, set())
-    except (SettingError, UnknownNameError) as error:
-        whose = f"preset {preset.name!r} of model {model!r}" if preset else f"model {model!r}"
-        raise PluginError(f"{whose}: {error}") from error
-    except UsageError:  # a model may leave a choice to who trains it
-        return
+    except ZooError as error:
+        return str(error) == mistake and not mistake.startswith("dataset.")
+    return False
 
 
 Layers = dict[str, tuple[Any, str]]  # key -> (value, where it is from)

@@ -1,13 +1,15 @@
 """What plugins make and return, held against `zoo.interfaces`, before a run depends on it.
 
 A dataset is looked at when it is opened, a model and a trainer when they are made, what a trainer returns after its
-first step, and a metric's result when it is there. Each message names whose it is, what it gave and what was expected.
+first step, and a metric's result when it is there. Each message names whose it is (of a result, its caller does), what
+it gave and what was expected.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,11 +35,23 @@ def check_dataset(name: str, dataset: Any) -> None:
         )
     if len(dataset) < 1:
         raise DataError(f"dataset {name!r} has no images")
-    sizes = dataset.factor_sizes
-    if sizes is not None and math.prod(sizes) > len(dataset):
+    if dataset.factor_sizes is not None:
+        _check_factors(name, dataset)
+
+
+def _check_factors(name: str, dataset: Any) -> None:
+    names, sizes = dataset.factor_names, dataset.factor_sizes
+    for part in ("index_of", "factors_of"):
+        if not hasattr(dataset, part):
+            raise DataError(f"dataset {name!r} has factor_sizes and no {part}; without ground truth they are None")
+    if not (isinstance(sizes, tuple) and sizes and all(type(n) is int and n > 0 for n in sizes)):
+        raise DataError(f"dataset {name!r} has factor_sizes {sizes!r}, expected a tuple of int, one for each factor")
+    if names is not None and len(names) != len(sizes):
+        raise DataError(f"dataset {name!r} has {len(names)} factor_names and {len(sizes)} factor_sizes")
+    if math.prod(sizes) > len(dataset):
         raise DataError(
-            f"dataset {name!r} has factor_sizes {tuple(sizes)}, {math.prod(sizes):,} combinations, and "
-            f"{len(dataset):,} images; expected an image for each combination"
+            f"dataset {name!r} has factor_sizes {sizes}, {math.prod(sizes):,} combinations, and {len(dataset):,} "
+            "images; expected an image for each combination"
         )
 
 
@@ -60,13 +74,17 @@ def check_step(name: str, terms: Any, state: Any) -> None:
     if not isinstance(terms, Mapping):
         raise PluginError(f"step() of trainer {name!r} returned a {type(terms).__name__}, {expected}")
     for term, value in terms.items():
-        if not isinstance(value, torch.Tensor) or value.dim() > 1:
+        if not isinstance(term, str) or not isinstance(value, torch.Tensor) or value.dim() > 1 or value.is_complex():
             what = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"type {type(value).__name__}"
             raise PluginError(f"step() of trainer {name!r} returned {shown(term)} of {what}, {expected}")
         if term in LOGGED:
             raise PluginError(f"step() of trainer {name!r} returned a {term!r}, which the log has already; rename it")
-    if not (isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, Mapping) for part in state)):
-        raise PluginError(f"state() of trainer {name!r} returned no (dict of tensors, dict of JSON values)")
+    if not (
+        isinstance(state, tuple)
+        and len(state) == 2
+        and all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in state)
+    ):
+        raise PluginError(f"state() of trainer {name!r} returned no (dict of tensors, dict of JSON values), by name")
     tensors, values = state
     for key, value in tensors.items():
         if not isinstance(value, torch.Tensor):
@@ -83,8 +101,8 @@ def check_pixels(dataset: Any, pixels: Any, number: int) -> NDArray[np.uint8]:
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != expected:
         kind = pixels.dtype if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise DataError(
-            f"{dataset.name} gives images of type {kind} and shape {np.shape(pixels)}, expected uint8 {expected}: "
-            "pixels from 0 to 255, the channels last"
+            f"{dataset.name} gives images of type {kind} and shape {getattr(pixels, 'shape', None)}, expected uint8 "
+            f"{expected}: pixels from 0 to 255, the channels last"
         )
     return pixels
 
@@ -96,7 +114,7 @@ def check_result(result: Any) -> dict[str, Any]:
     score = result["score"]
     if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
         raise MetricError(f"returned a score of type {type(score).__name__}, expected a number or None")
-    if score is not None and not math.isfinite(score):
+    if score is not None and not abs(score) <= sys.float_info.max:
         raise MetricError(f"returned the score {score}, expected a finite number or None")
     _as_json(result, MetricError, "returned")
     return result

@@ -94,15 +94,15 @@ def _hook_problems(plugin: Plugin) -> Iterator[str]:
 def _command_problems(plugin: Plugin) -> Iterator[str]:
     if "zoo_commands" not in plugin.hooks:
         return
-    from zoo.cli import cli
+    from zoo.cli import BUILT_IN
 
     manager, itself = alone(plugin)
-    group = click.Group("zoo", commands=dict(cli.commands))
+    group = click.Group("zoo", commands=dict(BUILT_IN))
     manager.add_commands(group)
     if itself.error:
         yield itself.error
     for name, command in group.commands.items():
-        if cli.commands.get(name) is not command and not command.get_short_help_str():
+        if name not in BUILT_IN and not command.get_short_help_str():
             yield f"command {name!r} has no help"
 
 
@@ -179,6 +179,8 @@ def _call_problems(
         in_the_way = parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         if in_the_way and number >= len(positional) and name not in keyword:
             yield f"{target}: {name!r} is no setting, since it is not keyword-only; put it behind a *"
+    for name in sorted(settings.RESERVED & parameters.keys() - {*positional, *keyword}):
+        yield f"{target}: {name!r} is no setting, since trainers are passed it by that name; call it something else"
     for name, parameter in declared.items():
         if parameters[name].annotation is inspect.Parameter.empty:
             yield f"{target}: the setting {name!r} has no annotation, so nothing is checked or converted"

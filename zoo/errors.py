@@ -56,7 +56,10 @@ class UnreadableCheckpointError(CheckpointError):
 
 
 class PluginError(ZooError):
-    """A plugin failed and `ZOO_STRICT_PLUGINS=1` makes that fatal."""
+    """A plugin failed: it cannot be imported, or what it declares, makes or returns is not what `zoo.interfaces` says.
+
+    One that cannot be loaded is only warned of, and is this error with `ZOO_STRICT_PLUGINS=1`.
+    """
 
 
 class MetricError(ZooError):

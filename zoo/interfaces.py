@@ -55,7 +55,6 @@ class Dataset(Protocol):
         ...
 
 
-@runtime_checkable
 class ObservedDataset(Dataset, Protocol):
     """A dataset whose observations are random, as disentanglement_lib's noisy ones are.
 
@@ -99,8 +98,7 @@ class Model(Encoder, Generator, Protocol):
         ...
 
 
-@runtime_checkable
-class Bounded(Protocol):
+class HasBounds(Protocol):
     """A model that has bounds on its mutual information, which the metric `mi_bounds` and traversals ask for."""
 
     def mi_bounds(self, num: int, seed: int = 0) -> Mapping[str, Any]:
@@ -108,7 +106,6 @@ class Bounded(Protocol):
         ...
 
 
-@runtime_checkable
 class HasPlayers(Protocol):
     """A model whose parameters belong to players, as the trainers `adversarial` and `vae` need it."""
 

@@ -172,7 +172,7 @@ class PluginManager:
         self._report(plugin, error, cause)
 
     def _report(self, plugin: Plugin, error: str, cause: BaseException | None = None) -> None:
-        plugin.error = error
+        plugin.error = f"{plugin.error}; {error}" if plugin.error else error
         if self._strict:
             raise PluginError(f"{plugin.origin} {error}; fix it, or name it in ZOO_DISABLE_PLUGINS") from cause
         terminal.warn(f"{plugin.origin} {error}")

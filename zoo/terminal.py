@@ -29,8 +29,9 @@ def note(message: str) -> None:
 
 
 def warn(message: str) -> None:
-    """Print one warning line on stderr."""
-    note(f"warning: {message}")
+    """Print one warning line on stderr, but not into a line that a shell is completing."""
+    if "_ZOO_COMPLETE" not in os.environ:
+        note(f"warning: {message}")
 
 
 def trace(error: BaseException) -> None:

@@ -113,6 +113,15 @@ def check_model(model: Any, image_shape: ImageShape) -> None:
     Shapes, dtypes, ranges, seeds, evaluation mode, and that the caller's random state and the module's mode stay.
     Raises AssertionError.
     """
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        _check_answers(model, image_shape)
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def _check_answers(model: Any, image_shape: ImageShape) -> None:
     import torch
 
     images = _four_images(image_shape)
@@ -303,6 +312,8 @@ def _check_training(
         "device": "cpu",
         "precision": "fp32",
     }
+    fixed = ", ".join(own.keys() & values.keys())
+    _expect(not fixed, f"{fixed} is set by the check itself; leave it out of `models`")
     config = resolve_config(registry, name, TINY, typed=own | dict(values))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

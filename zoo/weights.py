@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FORMAT = 1
 _KEY = "zoo.weights"  # in the header's metadata
-_LARGEST_HEADER = 8 * 2**20  # bytes
+LARGEST_HEADER = 8 * 2**20  # bytes, of a safetensors file
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class WeightsFile:
         with open_file(path, CheckpointError) as file:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
+            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
                 raise CheckpointError(f"{path} is no weights file: it does not begin as a safetensors file does")
             header = file.read(length)
         try:
@@ -103,11 +103,16 @@ def unneeded(model: torch.nn.Module) -> set[str]:
 
     Raises PluginError where it names anything else, since the file would lack weights, or have too many.
     """
-    names, parts = getattr(model, "training_only", ()), dict(model.named_children())
-    if not isinstance(names, tuple | list) or not all(name in parts for name in names):
+    from torch.nn import Module
+
+    def is_part(name: Any) -> bool:
+        return isinstance(name, str) and isinstance(getattr(model, name, ""), Module | None)  # None: left out this time
+
+    names = getattr(model, "training_only", ())
+    if not isinstance(names, tuple | list) or not all(map(is_part, names)):
+        parts = ", ".join(name for name, _ in model.named_children())
         raise PluginError(
-            f"{type(model).__name__}.training_only is {names!r}, expected a tuple of names of its submodules: "
-            f"{', '.join(parts)}"
+            f"{type(model).__name__}.training_only is {names!r}, expected a tuple of names of its submodules: {parts}"
         )
     return {name for name in model.state_dict() if name.partition(".")[0] in names}
 
@@ -124,7 +129,7 @@ def broken_weights(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> lis
 
 def _half(name: str, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
-        return tensor.contiguous()
+        return tensor.contiguous().clone()  # a second name of it has memory of its own, as safetensors asks
     half = tensor.half().contiguous()
     if not bool((half.isfinite() == tensor.isfinite()).all()):
         raise CheckpointError(f"{name} has values that half precision cannot hold; pass the run on as it is")

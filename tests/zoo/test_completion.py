@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +43,7 @@ def offered(line: str, **environment: str) -> list[str]:
         ("zoo train ibgan --preset dsprites_", ["plain,dsprites_less_noise", "plain,dsprites_unshared"]),
         ("zoo train vae --preset dsprites_", []),
         ("zoo train zoo.no.such:Model --preset d", []),  # nothing is imported for a word half typed
-        ("zoo eval ibgan pre", ["plain,pretrained:dsprites", "file,pre"]),
+        ("zoo eval ibgan pre", ["file,pre", "plain,pretrained:dsprites"]),
         ("zoo eval vae pre", ["file,pre"]),
         ("zoo plot ru", ["file,ru"]),
     ],
@@ -47,6 +51,31 @@ def offered(line: str, **environment: str) -> list[str]:
 )
 def test_tab_offers_what_fits(line: str, expected: list[str]) -> None:
     assert offered(line) == expected
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["zoo", "eval", "ibgan", "pre"], "pretrained:dsprites"),
+        (["zoo", "eval", "ibgan", "run", "--metrics", "mig,sa"], "mig,sap"),
+    ],
+    ids=str,
+)
+def test_bash_itself_completes_it(words: list[str], completed: str) -> None:
+    """With the function that `eval "$(_ZOO_COMPLETE=bash_source zoo)"` defines."""
+    asked = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _zoo_completion zoo"
+    script = f'eval "$(_ZOO_COMPLETE=bash_source zoo)"; {asked} 2>/dev/null; printf "%s\n" "${{COMPREPLY[@]}}"'
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(["bash", "-c", script], env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert ended.stdout.split() == [completed], ended.stderr
+
+
+def test_a_broken_plugin_is_silent_in_a_line_being_typed(
+    distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(distribution("brk", "import a_module_that_is_not_there")))
+    assert offered("zoo train ib") == ["plain,ibgan"]  # and nothing on stderr
 
 
 def test_tab_offers_nothing_of_a_plugin_that_is_off() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ class Tiles:
     def images(self, indices: Any) -> Any:
         return np.zeros((len(indices), *self.image_shape), np.uint8)
 
+    def index_of(self, factors: Any) -> Any: ...
+
+    def factors_of(self, indices: Any) -> Any: ...
+
 
 class Empty(Tiles):
     def __len__(self) -> int:
@@ -55,6 +59,10 @@ def test_a_dataset_is_one(parts: dict[str, Any]) -> None:
         (Tiles(image_shape=[8, 8, 1]), r"has image_shape \[8, 8, 1\], expected a tuple"),
         (Tiles(image_shape=tuple(np.array([8, 8, 1]))), "expected a tuple of three int"),
         (Empty(), "has no images"),
+        (type("T", (Tiles,), {"index_of": property()})(), "has factor_sizes and no index_of"),
+        (Tiles(factor_sizes=5), "has factor_sizes 5, expected a tuple of int, one for each factor"),
+        (Tiles(factor_sizes=(2, 0)), "expected a tuple of int"),
+        (Tiles(factor_names=("row",)), "has 1 factor_names and 2 factor_sizes"),
         (Tiles(factor_sizes=(5, 4)), "has factor_sizes .5, 4., 20 combinations, and 12 images; expected an image for"),
     ],
 )
@@ -72,7 +80,7 @@ def test_a_dataset_without_factors_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "pixels", [[[1]], torch.zeros(2, 8, 8, 1, dtype=torch.uint8), np.zeros((2, 1, 8, 8), np.uint8)]
+    "pixels", [[[1], [2, 3]], torch.zeros(2, 8, 8, 1, dtype=torch.uint8), np.zeros((2, 1, 8, 8), np.uint8)]
 )
 def test_pixels_are_bytes_with_the_channels_last(pixels: Any) -> None:
     data = Tiles()
@@ -102,8 +110,12 @@ def test_a_trainer_has_all_three(method: str) -> None:
         (None, STATE, r"^step\(\) of trainer 'mine' returned a NoneType, expected a dict of tensors"),
         ({"loss": 0.5}, STATE, "returned 'loss' of type float, expected"),
         ({"kl": torch.ones(2, 3)}, STATE, r"returned 'kl' of shape \(2, 3\), expected"),
+        ({3: torch.ones(())}, STATE, "expected a dict of tensors by name"),
+        ({"loss": torch.ones((), dtype=torch.complex64)}, STATE, "expected a dict of tensors by name"),
         ({"step": torch.ones(())}, STATE, "returned a 'step', which the log has already; rename it"),
-        (TERM, {}, r"^state\(\) of trainer 'mine' returned no \(dict of tensors, dict of JSON values\)$"),
+        (TERM, {}, r"^state\(\) of trainer 'mine' returned no \(dict of tensors, dict of JSON values\), by name$"),
+        (TERM, ({1: torch.ones(1)}, {}), r"^state\(\) of trainer 'mine' returned no "),
+        (TERM, ({}, MappingProxyType({})), r"^state\(\) of trainer 'mine' returned no "),
         (TERM, (STATE[0], []), r"^state\(\) of trainer 'mine' returned no "),
         (TERM, ({"rate": 0.1}, {}), "returned 'rate' of type float among the tensors; put it among the values"),
         (TERM, ({}, {"rate": torch.ones(1)}), "returned among the values 'rate', which is no plain JSON: .*Tensor"),
@@ -122,6 +134,7 @@ def test_what_a_step_returns_can_be_logged_and_saved(terms: Any, state: Any, tol
         ({"score": 1}, "expected a dict with score and protocol"),
         ({"score": True, "protocol": {}}, "a score of type bool, expected a number or None"),
         ({"score": float("inf"), "protocol": {}}, "the score inf, expected a finite number or None"),
+        ({"score": 10**400, "protocol": {}}, "expected a finite number or None"),
         ({"score": 1, "protocol": {}, "codes": np.zeros(2)}, "returned 'codes', which is no plain JSON: .*ndarray"),
     ],
 )

@@ -63,3 +63,18 @@ def test_presets_that_are_none_are_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys.modules["my_presets"], "PRESETS", Preset("mine", "no tuple", {}))
     with pytest.raises(PluginError, match=r"^the presets of model 'mine', my_presets:PRESETS, are no tuple of Preset$"):
         resolve_config(broken, "mine", "dsprites")
+
+
+def test_a_mistake_that_was_typed_in_the_place_of_a_wrong_default_is_the_typed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The preset names a loss that is none; with another one typed, its misspelt setting is what is wrong."""
+    wrong = with_presets({"loss": Setting("ibgn", "a typo")}, monkeypatch)
+    with pytest.raises(SettingError, match=r"^unknown setting 'loss.gama'; did you mean 'loss.gamma'"):
+        resolve_config(wrong, "mine", "dsprites", words=["loss=ibgan", "loss.gama=1"])
+
+
+def test_a_preset_chosen_for_another_dataset_is_no_mistake_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_celeba = with_presets({"dataset.size": Setting(64, "of photographs")}, monkeypatch)
+    with pytest.raises(SettingError, match=r"^unknown setting 'dataset.size'"):
+        resolve_config(of_celeba, "mine", "dsprites", preset="mine")

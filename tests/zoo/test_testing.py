@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+import zoo.cli
 from tests.zoo.squares import found_in, squares_with
 from zoo import settings
 from zoo.config import RunConfig
@@ -102,7 +103,7 @@ def test_the_page_is_sound(squares: Make) -> None:
             "model",
             "    def decode(self, codes: Tensor) -> Tensor:",
             "    def decode(self, codes):\n        self.eval()",
-            "mode",
+            "it leaves the module in another mode",
         ),
         (
             "model",
@@ -323,3 +324,20 @@ def test_it_needs_no_pytest() -> None:
     program = "import sys, zoo.testing; print(sorted({'pytest', '_pytest', 'torch'} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert printed == "[]\n"
+
+
+def test_what_was_checked_is_in_the_mode_it_was_in() -> None:
+    model = zoo.load("ibgan", dataset="dsprites")  # in evaluation mode
+    check_model(model, (64, 64, 1))
+    assert not any(module.training for module in model.modules())
+
+
+def test_settings_that_the_check_makes_are_refused() -> None:
+    with pytest.raises(AssertionError, match=r"steps is set by the check itself; leave it out of `models`$"):
+        check_plugin("ibgan", models={"ibgan": {"steps": 5}})
+
+
+def test_the_command_line_may_have_run_in_this_process_before() -> None:
+    """Its commands are those of all plugins then; none of them is a name that is taken."""
+    assert zoo.cli.run(["plugins"]) == 0
+    check_plugin("evaluation", models=[])

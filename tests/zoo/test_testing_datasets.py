@@ -53,7 +53,7 @@ OBSERVE = "    def observe(self, indices, random_state):\n        return {}\n\n 
         ("        return images\n", "        return list(images)\n", "gives images of type list"),
         ("(size, size, 1)", "size", "(height, width, channels)"),
         ("images = np.zeros", "raise OSError('gone')\n        images = np.zeros", "OSError: gone"),
-        ("    def index_of", "    def index", "AttributeError: 'Squares' object has no attribute 'index_of'"),
+        ("    def index_of", "    def index", "has factor_sizes and no index_of"),
         ("(size - 3, size - 3)", "(size - 3, 'many')", "TypeError"),
         ("= 255", "= np.random.randint(1, 256)", "another image the second time"),
         ('name = "squares"', 'name = ""', "it has no name"),

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import zoo
+from zoo.building import load_weights
 from zoo.errors import CheckpointError, PluginError, UsageError
 from zoo.run import RunDirectory
 from zoo.weights import WeightsFile, broken_weights, write_weights
@@ -214,6 +215,25 @@ def test_what_only_training_needs_is_named_by_its_submodules(names: Any, trained
     ):
         write_weights(tmp_path / "w.safetensors", model, RunDirectory(trained).config, 6)
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_a_submodule_that_is_left_out_this_time_may_be_named(trained: Path, tmp_path: Path) -> None:
+    model = zoo.load("ibgan", trained)
+    model.critic, model.training_only = None, ("discriminator", "critic")
+    assert write_weights(tmp_path / "w.safetensors", model, RunDirectory(trained).config, 6).exists()
+
+
+def test_what_is_no_float32_comes_back_as_it_was(trained: Path, tmp_path: Path) -> None:
+    """A sum in float64, a number that has two names."""
+    saved, fresh = (zoo.load("ibgan", trained) for _ in range(2))
+    for model, value in ((saved, 1.5), (fresh, 0.0)):
+        model.register_buffer("total", torch.tensor([value], dtype=torch.float64))
+        model.register_buffer("count", torch.tensor([7]))
+        model.generator.register_buffer("count", model.count)
+    file = WeightsFile.open(write_weights(tmp_path / "w.safetensors", saved, RunDirectory(trained).config, 6))
+    load_weights(fresh, file)
+    assert torch.equal(fresh.total, saved.total)
+    assert fresh.generator.count == 7
 
 
 def test_a_mask_may_be_infinite_and_a_parameter_not() -> None:

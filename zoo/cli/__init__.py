@@ -66,6 +66,7 @@ for command in (
     convert.convert,
 ):
     cli.add_command(command)
+BUILT_IN = dict(cli.commands)  # those of plugins join them later
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
 from zoo.registry import default_registry, resolve
 from zoo.specs import ModelSpec
 from zoo.untrusted import user_path
@@ -57,10 +57,9 @@ class PresetName(click.ParamType):
         """Offer the model's presets."""
         spec = _model(ctx)
         try:
-            presets = resolve(spec.presets) if spec and spec.presets else ()
-        except ZooError:  # a broken plugin is told of when it is used
+            names = sorted(preset.name for preset in resolve(spec.presets)) if spec and spec.presets else []
+        except Exception:  # what is wrong with a plugin is told when it is used, not in the line being typed
             return []
-        names = sorted(preset.name for preset in presets)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -74,7 +73,7 @@ class CheckpointPlace(click.ParamType):
         spec = _model(ctx)
         shipped = [f"pretrained:{name}" for name in sorted(spec.pretrained)] if spec else []
         offered = [CompletionItem(place) for place in shipped if place.startswith(incomplete)]
-        return [*offered, CompletionItem(incomplete, type="file")]
+        return [CompletionItem(incomplete, type="file"), *offered]  # bash forgets what stands before a "file"
 
 
 class UserPath(click.Path):
