@@ -374,7 +374,10 @@ def test_a_failed_run_costs_its_own_row(
     assert process.wait(SECONDS) == 1
     err = (tmp_path / "err0").read_text()
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert errors[0] == "error: ibgan-dsprites-loss=raises-seed=0: ArithmeticError: two lines, 1 threads, GPU 5"
+    assert errors[0] == (
+        "error: ibgan-dsprites-loss=raises-seed=0: the first step of ibgan failed on images (64, 64, 1) of dsprites: "
+        "ArithmeticError: two lines, 1 threads, GPU 5"
+    )
     assert errors[1].startswith(
         "error: ibgan-dsprites-loss=dies-seed=0: ended before its last step (killed? out of memory?); see "
     )
