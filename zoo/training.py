@@ -181,8 +181,8 @@ def _first_step_told(registry: Registry, config: RunConfig) -> Iterator[None]:
     except Exception as error:  # a model, loss or trainer may come from another plugin
         spec = registry.spec(ModelSpec, config.model)
         images = f"images {config.image_shape} of {config.dataset}"
-        fits = (spec.loss, spec.trainer) == (config.loss, config.trainer)
-        if fits or not isinstance(error, AttributeError | TypeError | KeyError | ValueError | RuntimeError):
+        own = (spec.loss, spec.trainer) == (config.loss, config.trainer)
+        if own or not isinstance(error, AttributeError | TypeError | KeyError | ValueError | RuntimeError):
             raise ZooError(f"the first step of {config.model} failed on {images}: {described(error)}") from error
         raise UsageError(
             f"trainer {config.trainer!r} with loss {config.loss!r} does not go with model {config.model!r} on {images} "
