@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import PositiveInt
 
-from zoo import hookimpl
 from zoo.config import resolve_config
 from zoo.declarations import own_specs, problems_of
 from zoo.errors import described, one_line, unknown
@@ -31,17 +29,16 @@ from zoo.hookspecs import PROJECT
 from zoo.plugins import Plugin, PluginManager
 from zoo.registry import Registry
 from zoo.run import RunDirectory
-from zoo.specs import DatasetSpec, ModelSpec
+from zoo.specs import ModelSpec
+from zoo.tiny_images import TINY, ImageShape, TinyPlugin, four_images
+from zoo.tiny_images import TinyImages as TinyImages  # for the tests of plugins
+from zoo.tiny_images import tiny_images as tiny_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from zoo.loading import Loaded
-
-ImageShape = tuple[int, int, int]
-
-TINY = "zoo-testing-tiny"
 
 
 @contextmanager
@@ -124,7 +121,7 @@ def check_model(model: Any, image_shape: ImageShape) -> None:
 def _check_answers(model: Any, image_shape: ImageShape) -> None:
     import torch
 
-    images = _four_images(image_shape)
+    images = four_images(image_shape)
     model.train()
     modes, random_state = [module.training for module in model.modules()], torch.get_rng_state()
 
@@ -191,12 +188,11 @@ def check_dataset(dataset: Any) -> None:
     names, sizes = dataset.factor_names, dataset.factor_sizes
     _expect((names is None) == (sizes is None), "only one of factor_names and factor_sizes is None")
     if sizes is not None:
-        _check_factors(dataset, names, sizes, indices)
+        _check_factors(dataset, sizes, indices)
 
 
-def _check_factors(dataset: Any, names: Sequence[str], sizes: Sequence[int], indices: NDArray[np.int64]) -> None:
+def _check_factors(dataset: Any, sizes: Sequence[int], indices: NDArray[np.int64]) -> None:
     """Index and factors lead to one another, and every combination of the factors is there."""
-    _expect(len(names) == len(sizes) > 0, f"{len(names)} factor_names and {len(sizes)} factor_sizes")
     combinations = math.prod(sizes)
     _expect(
         combinations == len(dataset),
@@ -218,55 +214,6 @@ def _check_factors(dataset: Any, names: Sequence[str], sizes: Sequence[int], ind
     _expect_raises(ValueError, partial(dataset.index_of, beyond), f"index_of {beyond[0].tolist()}")
 
 
-class TinyImages:
-    """48 grey squares on black: every combination of row, column and shade once. In memory, of any image shape."""
-
-    name = TINY
-    factor_names = ("row", "column", "shade")
-    factor_sizes = (4, 4, 3)
-
-    def __init__(self, image_shape: ImageShape) -> None:
-        self.image_shape = image_shape
-
-    def __len__(self) -> int:
-        return math.prod(self.factor_sizes)
-
-    def images(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return uint8 (n, H, W, C); IndexError for an index outside [0, len)."""
-        height, width, channels = self.image_shape
-        images = np.zeros((len(indices), height, width, channels), np.uint8)
-        tall, wide = max(1, height // 4), max(1, width // 4)
-        for image, (row, column, shade) in zip(images, self.factors_of(indices), strict=True):
-            top, left = row * height // 4, column * width // 4
-            image[top : top + tall, left : left + wide] = 85 * (shade + 1)
-        return images
-
-    def index_of(self, factors: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return int64 (n,) from int (n, 3); ValueError for a value out of range."""
-        return np.ravel_multi_index(tuple(np.asarray(factors).T), self.factor_sizes).astype(np.int64)
-
-    def factors_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return int64 (n, 3) from int (n,); IndexError for an index outside [0, len)."""
-        if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < len(self):
-            raise IndexError(f"an index is outside [0, {len(self)})")
-        return np.stack(np.unravel_index(indices, self.factor_sizes), axis=1).astype(np.int64)
-
-
-def tiny_images(
-    data_root: Path | None = None, *, height: PositiveInt = 64, width: PositiveInt = 64, channels: PositiveInt = 3
-) -> TinyImages:
-    """Return `TinyImages` as a dataset of the registry; nothing is read from `data_root`."""
-    return TinyImages((height, width, channels))
-
-
-class _TinyPlugin:
-    """Registers the images to train on, in the manager of one check alone."""
-
-    @hookimpl
-    def zoo_datasets(self) -> list[DatasetSpec]:
-        return [DatasetSpec(TINY, "zoo.testing:tiny_images", "grey squares to try a model on")]
-
-
 # Finding the plugin.
 
 
@@ -283,7 +230,7 @@ def _registered(plugin: Any) -> tuple[Registry, Plugin]:
         installed = next((p for p in manager.plugins if p.module is plugin), None)
         name = getattr(plugin, "__name__", type(plugin).__name__)
         checked = installed or manager.register(plugin, name, "not installed", "")
-    manager.register(_TinyPlugin(), TINY)
+    manager.register(TinyPlugin(), TINY)
     return Registry(manager), checked
 
 
@@ -351,7 +298,7 @@ def _check_weights_file(registry: Registry, loaded: Loaded, out: Path, image_sha
             tensor.fill_(math.nan)  # what the file lacks stays so, and shows in all that needs it
     load_weights(model, file)
 
-    images = _four_images(image_shape)
+    images = four_images(image_shape)
     codes = torch.as_tensor(loaded.model.encode(images))
     questions: dict[str, Callable[[Any], Any]] = {
         "encode": lambda asked: asked.encode(images),
@@ -387,15 +334,6 @@ def _expect_same(straight: RunDirectory, resumed: RunDirectory) -> None:
             "state() leaves something out, or it draws numbers that do not derive from (seed, step), or the loss keeps "
             "something from step to step, which belongs into a buffer of an nn.Module",
         )
-
-
-def _four_images(image_shape: ImageShape) -> Tensor:
-    """Float32 (4, C, H, W) in [0, 1]."""
-    import torch
-
-    dataset = TinyImages(image_shape)
-    pixels = dataset.images(np.arange(0, len(dataset), len(dataset) // 4))
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _expect_images(images: Tensor, image_shape: ImageShape, what: str) -> None:
