@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from zoo import settings
+from zoo.absent_plugins import naming_absent_plugins
 from zoo.errors import (
     CheckpointError,
     PluginError,
@@ -166,7 +167,8 @@ def resumed_config(
     Raises UsageError for a typed value that would make it another run.
     """
     if dataset is None:
-        dataset = registry.spec(DatasetSpec, stored.dataset, typed=False).name
+        with naming_absent_plugins(stored):
+            dataset = registry.spec(DatasetSpec, stored.dataset, typed=False).name
     for what, ours, theirs in (("model", stored.model, model), ("dataset", stored.dataset, dataset)):
         if ours != theirs:
             raise UsageError(f"the run to resume has {what} {ours!r}, not {theirs!r}; leave --resume out for a new run")
@@ -175,7 +177,8 @@ def resumed_config(
     # "auto" was chosen for when the run began, and what was chosen is stored.
     typed = {key: value for key, value in (typed or {}).items() if (key, value) != ("precision", "auto")}
     words = [word for word in words if word != "precision=auto"]
-    config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
+    with naming_absent_plugins(stored):
+        config = resolve_config(registry, model, dataset, base=stored, typed=typed, words=words)
     before = {key: value for key, value, _ in stored.rows()}
     places = {f"dataset.{name}" for name in dataset_paths(registry, dataset)}
     for key, value, source in config.rows():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.absent_plugins import naming_absent_plugins
 from zoo.building import build_dataset, build_model, load_weights
 from zoo.checkpoint import Checkpoint
 from zoo.config import RunConfig, dataset_paths
@@ -45,7 +46,8 @@ class Loaded:
         and where weights that were passed on tell no more of a folder than its name.
         """
         self.refuse_other_dataset(typed)
-        paths = dataset_paths(registry, self.config.dataset, typed=typed is not None)
+        with naming_absent_plugins(self.config):
+            paths = dataset_paths(registry, self.config.dataset, typed=typed is not None)
         for name in places.keys() - paths:
             others = f"only where its files are may be said anew ({', '.join(sorted(paths)) or 'it has none'})"
             raise UsageError(f"dataset.{shown(name)[1:-1]} is that of {self.name}; {others}")
@@ -75,8 +77,8 @@ def load_checkpoint(
     Raises CheckpointError, one line, if it is none of these; UsageError if it is another model's; UnknownNameError for
     a `pretrained` that does not ship with the model, and for a model that is not registered.
     """
-    spec = registry.spec(ModelSpec, model_name) if model_name is not None else None
-    if spec is not None and str(checkpoint).startswith(PRETRAINED):
+    if model_name is not None and str(checkpoint).startswith(PRETRAINED):
+        spec = registry.spec(ModelSpec, model_name)
         path, shipped = _shipped(spec, str(checkpoint).removeprefix(PRETRAINED)), True
     else:
         path, shipped = user_path(checkpoint), False
@@ -90,9 +92,9 @@ def load_checkpoint(
         found = find_checkpoint(path)
         run = RunDirectory.of(found)
         config = run.config
-    if model_name is None:
-        registry.spec(ModelSpec, config.model, typed=False)
-    elif config.model != model_name:
+    with naming_absent_plugins(config):
+        registry.spec(ModelSpec, model_name or config.model, typed=model_name is not None)
+    if model_name not in (None, config.model):
         raise UsageError(f"{checkpoint} holds a model {config.model!r}, not {model_name!r}; name it instead")
     model = build_model(registry, config, Backend.choose(device, "fp32"), checkpoint=found)
     load_weights(model, found)

@@ -18,7 +18,6 @@ from zoo.config import dataset_paths
 from zoo.errors import described
 from zoo.loading import Loaded, load_checkpoint
 from zoo.registry import Registry
-from zoo.specs import ModelSpec
 
 if TYPE_CHECKING:
     from zoo.interfaces import Dataset
@@ -94,8 +93,7 @@ class ModelPictures:
 
     def _load(self, run: Run) -> Loaded:
         # The name comes from a file, so it must be a registered one: nothing in a file may name code to import.
-        self.registry.spec(ModelSpec, run.config.model, typed=False)
-        return load_checkpoint(self.registry, run.config.model, run.given, device=self.device)
+        return load_checkpoint(self.registry, None, run.given, device=self.device)
 
     def _dataset(self, run: Run) -> Dataset:
         """Open the run's dataset, and show some of it where no run before did."""

@@ -347,6 +347,24 @@ def test_the_same_by_their_import_paths(
     assert_trained_with(tmp_path / "run", *names)
 
 
+def test_a_run_whose_plugin_is_gone(run: Callable[..., Any], documented: Path, tmp_path: Path) -> None:
+    words = ("train", "linear", "--dataset", "squares", "--steps", "2", "--out", "run")
+    assert run(*words, path=[documented]).code == 0
+    assert run("eval", "linear", "run", "--metrics", "reconstruction", path=[documented]).code == 0
+    gone = r"; the run was made with zoo-squares 0\.1\.0, not installed here"
+    for again in (
+        ("train", "linear", "--resume", "--out", "run"),
+        ("eval", "linear", "run", "--metrics", "mi_bounds"),
+        ("sample", "linear", "run", "--out", "samples.png"),
+    ):
+        outcome = run(*again)
+        assert outcome.code == 2
+        assert re.fullmatch(f"unknown (model 'linear'|dataset 'squares').*{gone}", outcome.error), outcome.error
+    page = run("report", "run", "--out", "page.html")
+    assert page.code == 0
+    assert "zoo-squares 0.1.0, not installed here" in (tmp_path / "page.html").read_text("utf-8")
+
+
 class Metrics:
     @hookimpl
     def zoo_metrics(self) -> list[MetricSpec]:

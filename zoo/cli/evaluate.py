@@ -22,6 +22,7 @@ from zoo.cli.options import (
 from zoo.registry import default_registry
 from zoo.settings import listed
 from zoo.specs import MetricSpec, ModelSpec
+from zoo.untrusted import exists, user_path
 
 
 @click.command("eval", short_help="Score a checkpoint with metrics.")
@@ -58,7 +59,9 @@ def evaluate(
     """
     registry = default_registry()
     names = listed(metrics)
-    registry.spec(ModelSpec, model)  # a misspelt name is told before torch is imported
+    # A misspelt name is told before torch is imported, but of a run that is there `loading` knows what made it.
+    if not exists(user_path(checkpoint)):
+        registry.spec(ModelSpec, model)
     for name in names:
         registry.spec(MetricSpec, name)
 
