@@ -1,16 +1,18 @@
 """What plugins make and return, held against `zoo.interfaces`, before a run depends on it.
 
 A dataset is looked at when it is opened, a model and a trainer when they are made, what a trainer returns after its
-first step, and a metric's result when it is there. Each message names whose it is (of a result, its caller does), what
-it gave and what was expected.
+first step, a metric's result when it is there, and what a converter wrote. Each message names whose it is (of a result,
+its caller does), what it gave and what was expected.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,6 +120,14 @@ def check_result(result: Any) -> dict[str, Any]:
         raise MetricError(f"returned the score {score}, expected a finite number or None")
     _as_json(result, MetricError, "returned")
     return result
+
+
+def check_converted(name: str, written: Any) -> Path:
+    """Return what a converter says it wrote. Raises PluginError where that is no path, or nothing is there."""
+    if not isinstance(written, str | os.PathLike) or not Path(written).exists():
+        what = shown(str(written)) if isinstance(written, str | os.PathLike) else f"a {type(written).__name__}"
+        raise PluginError(f"converter {name!r} returned {what}, expected the path of what it wrote")
+    return Path(written)
 
 
 def _as_json(values: Mapping[Any, Any], error: type[Exception], whose: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -9,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.conformance import check_dataset, check_model, check_pixels, check_result, check_step, check_trainer
+from zoo.conformance import (
+    check_converted,
+    check_dataset,
+    check_model,
+    check_pixels,
+    check_result,
+    check_step,
+    check_trainer,
+)
 from zoo.errors import DataError, MetricError, PluginError
 
 TERM: dict[str, Any] = {"loss": torch.tensor(1.0), "kl": torch.ones(3)}
@@ -142,3 +153,31 @@ def test_a_result_is_plain(result: Any, told: str) -> None:
     assert check_result({"score": None, "protocol": {}, "reason": "none"})["reason"] == "none"
     with pytest.raises(MetricError, match=told):
         check_result(result)
+
+
+def test_a_converter_returns_what_it_wrote(tmp_path: Path) -> None:
+    assert check_converted("mine", str(tmp_path)) == tmp_path
+    for written, told in ((None, "a NoneType"), (tmp_path / "not", f"'{tmp_path / 'not'}'"), ([], "a list")):
+        with pytest.raises(
+            PluginError, match=f"converter 'mine' returned {re.escape(told)}, expected the path of what"
+        ):
+            check_converted("mine", written)
+
+
+def test_a_command_line_says_so(run: Callable[..., Any], distribution: Callable[..., Path]) -> None:
+    module = """
+from zoo import hookimpl
+from zoo.specs import ConverterSpec, DatasetSpec
+class Silent:
+    def dataset_to(self, dataset, out): out.write_text(dataset.name)
+@hookimpl
+def zoo_converters(): return [ConverterSpec("silent", "silent:Silent")]
+@hookimpl
+def zoo_datasets(): return [DatasetSpec("tiny", "zoo.tiny_images:tiny_images")]
+"""
+    words = ("convert", "dataset", "tiny", "--to", "silent", "--out", "x")
+    outcome = run(*words, path=[distribution("silent", module)])
+    assert (outcome.code, outcome.error) == (
+        1,
+        "converter 'silent' returned a NoneType, expected the path of what it wrote",
+    )

@@ -32,9 +32,11 @@ def convert() -> None:
 def dataset(name: str, to_format: str, out: Path, words: tuple[str, ...], data_root: Path | None) -> None:
     """Write dataset NAME in another format."""
     from zoo.building import build_dataset
+    from zoo.conformance import check_converted
 
     write = _method(to_format, "dataset_to", "write datasets")
-    terminal.out(str(write(build_dataset(default_registry(), name, data_root, assigned(words, "size=64")), out)))
+    opened = build_dataset(default_registry(), name, data_root, assigned(words, "size=64"))
+    terminal.out(str(check_converted(to_format, write(opened, out))))
 
 
 @convert.command("checkpoint")
@@ -47,15 +49,17 @@ def checkpoint(
     checkpoint: Path, to_format: str | None, from_format: str | None, out: Path, words: tuple[str, ...]
 ) -> None:
     """Write a run's CHECKPOINT in another format, or read a foreign one into a run."""
+    from zoo.conformance import check_converted
     from zoo.settings import validated
 
     if to_format is not None and from_format is None:
-        convert = _method(to_format, "checkpoint_to", "write checkpoints")
+        name, convert = to_format, _method(to_format, "checkpoint_to", "write checkpoints")
     elif from_format is not None and to_format is None:
-        convert = _method(from_format, "checkpoint_from", "read checkpoints")
+        name, convert = from_format, _method(from_format, "checkpoint_from", "read checkpoints")
     else:
         raise click.UsageError("give either --to or --from")
-    terminal.out(str(convert(checkpoint, out, **validated(convert, assigned(words, "dataset=celeba"), ""))))
+    written = convert(checkpoint, out, **validated(convert, assigned(words, "dataset=celeba"), ""))
+    terminal.out(str(check_converted(name, written)))
 
 
 def _method(name: str, method: str, what: str) -> Callable[..., Any]:
