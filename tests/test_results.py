@@ -7,6 +7,7 @@ import re
 import statistics
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ TABLE = "results/table1-2000-steps.jsonl"
 PRETRAINED = "results/pretrained-dsprites.jsonl"
 DEMO = "results/demo.jsonl"
 HIDDEN = "results/hidden-codes.jsonl"
+SECOND = "results/second-ibgan-dsprites.jsonl"
 PARTS = ("whole", "sprite", "background")
 DATASETS = ("dsprites", "color_dsprites")
 PUBLISHED = next(spec.published for spec in zoo_metrics() if spec.name == "factorvae")  # the paper's Table 1
@@ -59,6 +61,7 @@ def test_there_are_results() -> None:
         PRETRAINED,
         DEMO,
         HIDDEN,
+        SECOND,
         *(file for file, _ in CURVES),
         *(file for file, *_ in LOGS),
         *(file for _, file, *_ in ROWS),
@@ -75,6 +78,27 @@ def test_a_curve_is_what_its_file_says(file: str, shown: dict[str, str]) -> None
         assert float(cell) == pytest.approx(found[step]["score"], abs=0.0006)
         assert found[step]["protocol"]["votes"] == 800
         assert found[step]["protocol"]["variance_images"] in (10_000, 737_280)
+
+
+def test_what_is_said_of_seeds() -> None:
+    def records(file: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (PAGE.parent / file).read_text(encoding="utf-8").splitlines()]
+
+    def of_seed(seed: int) -> float:
+        curve = "" if seed < 3 else "curve-"
+        (at_5000,) = (r for r in records(f"results/{curve}ibgan-dsprites-seed{seed}.jsonl") if r["step"] == 5000)
+        assert (at_5000["model"], at_5000["seed"] if curve else 0) == ("ibgan", seed if curve else 0)
+        return float(at_5000["metrics"]["factorvae"]["score"])
+
+    section = TEXT.partition("### How much a seed decides")[2].partition("\n### ")[0]
+    _, _, ours, second = (cells(line)[1:] for line in re.findall(r"^\|.*", section, re.MULTILINE))
+    scores = [of_seed(seed) for seed in range(10)]
+    theirs = [record["score"] for record in records(SECOND) if record["step"] == 5000]
+    assert len(theirs) == 6
+    for shown, found in ((ours, scores), (second, theirs)):
+        assert [float(cell) for cell in shown if cell] == pytest.approx(found, abs=0.0006)
+        mean, deviation = statistics.mean(found), statistics.stdev(found)
+        assert f"has {mean:.2f} ± {deviation:.2f} in {'ten' if found is scores else 'six'} seeds" in section
 
 
 @pytest.mark.parametrize(("file", "quantity", "shown"), LOGS)
