@@ -41,6 +41,37 @@ def build_dataset(
     return dataset
 
 
+def refuse_before_preparing(registry: Registry, config: RunConfig, data_root: Path | None) -> None:
+    """Raise UsageError if the model refuses the images of a dataset that is yet to be prepared, which may take an hour.
+
+    What the dataset's `info` tells is all there is to go by; without it, the model tells so when the images are there.
+    """
+    image_shape = _shape_before_preparing(registry, config, data_root)
+    if image_shape is None:
+        return
+    target = resolve(registry.spec(ModelSpec, config.model).target)
+    values = settings.validated(target, config.settings.get("model", {}), "model")
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # tensors without content
+            target(image_shape, **values)
+    except UsageError:
+        raise
+    except Exception:  # what else is wrong shows when it is made for real
+        return
+
+
+def _shape_before_preparing(registry: Registry, config: RunConfig, data_root: Path | None) -> tuple[int, ...] | None:
+    """What `info` says of the images of a dataset that is not ready; None where it says nothing, or fails."""
+    spec, given = registry.spec(DatasetSpec, config.dataset), config.settings.get("dataset", {})
+    try:
+        info = resolve(spec.info)
+        known = {name: given[name] for name in settings.settings_of(info) if name in given}
+        told = info(data_root, **settings.validated(info, known, ""))
+        return None if told["ready"] else tuple(told["image_shape"])
+    except Exception:  # it is asked as a help only; opening the dataset tells what is wrong
+        return None
+
+
 def build_model(
     registry: Registry, config: RunConfig, backend: Backend, *, checkpoint: Checkpoint | WeightsFile | None = None
 ) -> Any:

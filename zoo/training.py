@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo import terminal
-from zoo.building import build_dataset, build_loss, build_model, build_trainer, load_trainer, load_weights
+from zoo.building import (
+    build_dataset,
+    build_loss,
+    build_model,
+    build_trainer,
+    load_trainer,
+    load_weights,
+    refuse_before_preparing,
+)
 from zoo.config import RunConfig
 from zoo.conformance import check_pixels, check_step
 from zoo.device import Backend
@@ -54,6 +62,7 @@ def train(
         if run.exists() and checkpoint is None:
             run.refuse_to_begin_anew()
         backend = Backend.choose(config.device, config.precision)
+        refuse_before_preparing(registry, config, data_root)
         dataset = build_dataset(registry, config.dataset, data_root, config.settings.get("dataset", {}))
         _refuse_metrics_without_factors(registry, config, dataset)
         config = config.model_copy(update={"image_shape": dataset.image_shape, "precision": backend.precision})

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 IMPORT = ["convert", "checkpoint", "FILE", "--from", "ibgan_authors", "--out", "x"]
 TRAIN = ("train", "ibgan", "--dataset", "dsprites", "--steps", "1")
@@ -181,3 +182,21 @@ def test_a_bug_is_one_line_too(cli: Callable[..., Any], monkeypatch: pytest.Monk
 
 
 # What it prints.
+
+
+def test_images_of_a_size_that_the_model_refuses_are_not_prepared_first(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for number in range(3):
+        Image.new("RGB", (70, 70), (number, 0, 0)).save(photographs / f"{number}.png")
+    words = ("train", "ibgan", "--dataset", "image_folder", "--set", f"dataset.source={photographs}", "--steps", "1")
+    root = ("--data-root", tmp_path / "data", "--out", tmp_path / "run")
+    outcome = cli(*words, *root, "--set", "dataset.size=32")
+    assert (outcome.code, outcome.error) == (
+        2,
+        "this model needs 64x64 images, the dataset has 32x32; prepare it at size 64",
+    )
+    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "run").exists()
