@@ -199,17 +199,16 @@ def _default_problems(function: Callable[..., Any], target: str, name: str, defa
 
 
 def _model_problems(registry: Registry, spec: ModelSpec, dataset: str) -> Iterator[str]:
+    of_defaults = []
     for kind, name in ((LossSpec, spec.loss), (TrainerSpec, spec.trainer)):
-        if name:
-            try:
-                registry.spec(cast(type[Spec], kind), name, typed=False)
-            except ZooError as error:
-                yield f"its default: {error}"
+        problem = _name_problem(registry, cast(type[Spec], kind), name) if name else None
+        if problem is not None:
+            of_defaults.append(problem)
+            yield f"its default: {problem}"
     for name in spec.eval_metrics:
-        try:
-            registry.spec(MetricSpec, name, typed=False)
-        except ZooError as error:
-            yield f"eval_metrics: {error}"
+        problem = _name_problem(registry, MetricSpec, name)
+        if problem is not None:
+            yield f"eval_metrics: {problem}"
     for name, target in spec.pretrained.items():
         try:
             held = WeightsFile.open(Path(resolve(target))).config.model
@@ -237,7 +236,17 @@ def _model_problems(registry: Registry, spec: ModelSpec, dataset: str) -> Iterat
         yield f"default_preset {spec.default_preset!r} is not among its presets: {', '.join(map(str, names))}"
     for preset in presets:
         for problem in _preset_problems(registry, spec.name, preset, dataset):
-            yield f"preset {preset.name!r}: {problem}"
+            if problem not in of_defaults:  # every preset would say so again
+                yield f"preset {preset.name!r}: {problem}"
+
+
+def _name_problem(registry: Registry, kind: type[Spec], name: str) -> str | None:
+    """What is wrong with a name that a spec gives."""
+    try:
+        registry.spec(kind, name, typed=False)
+    except ZooError as error:
+        return str(error)
+    return None
 
 
 def _preset_problems(registry: Registry, model: str, preset: Preset, dataset: str) -> Iterator[str]:

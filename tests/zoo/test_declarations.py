@@ -165,6 +165,11 @@ def test_a_defect_in_what_is_declared(squares: Make, file: str, old: str, new: s
     assert told in message
 
 
+def test_presets_do_not_repeat_what_is_wrong_with_their_model(squares: Make) -> None:
+    message = found_in(squares("plugin", 'loss="squared_error"', 'loss="cubed_error"'), models=[])
+    assert message.count("cubed_error") == 1
+
+
 def test_all_defects_of_a_kind_are_told_at_once(squares: Make) -> None:
     plugin = squares("plugin", '"npy"', '"n.py"')
     sys.modules["zoo_squares.presets"].PRESETS *= 2
