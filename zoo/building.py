@@ -52,7 +52,7 @@ def refuse_before_preparing(registry: Registry, config: RunConfig, data_root: Pa
     target = resolve(registry.spec(ModelSpec, config.model).target)
     values = settings.validated(target, config.settings.get("model", {}), "model")
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # tensors without content
+        with _without_content():
             target(image_shape, **values)
     except UsageError:
         raise
@@ -169,7 +169,7 @@ def load_trainer(trainer: Any, checkpoint: Checkpoint) -> None:
 def _check_size(name: str, make: Callable[[], Any], checkpoint: Checkpoint | WeightsFile | None) -> None:
     """Refuse a model that is too large, before any memory is taken for it."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # tensors without content
+        with _without_content():
             size = _bytes_of(make().state_dict().values())
     except Exception:  # some models cannot be made so; they are made for real then, and show what is wrong with them
         return
@@ -184,6 +184,13 @@ def _check_size(name: str, make: Callable[[], Any], checkpoint: Checkpoint | Wei
             f"model {name!r} would have {size:,} bytes of weights, and this machine has {memory:,} of memory; choose "
             "smaller settings"
         )
+
+
+@contextmanager
+def _without_content() -> Iterator[None]:
+    """Make tensors that have a shape and take no memory, and leave torch's random state as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        yield
 
 
 @contextmanager

@@ -62,7 +62,8 @@ def train(
         if run.exists() and checkpoint is None:
             run.refuse_to_begin_anew()
         backend = Backend.choose(config.device, config.precision)
-        refuse_before_preparing(registry, config, data_root)
+        if checkpoint is None:  # a run that goes on had such images; `info` may list a folder to tell their shape
+            refuse_before_preparing(registry, config, data_root)
         dataset = build_dataset(registry, config.dataset, data_root, config.settings.get("dataset", {}))
         _refuse_metrics_without_factors(registry, config, dataset)
         config = config.model_copy(update={"image_shape": dataset.image_shape, "precision": backend.precision})
